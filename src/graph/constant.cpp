@@ -1,0 +1,32 @@
+#include "graph/constant.h"
+
+#include "base/error.h"
+
+namespace maru {
+
+Constant::Constant(TensorDesc desc, std::span<const std::byte> bytes, std::shared_ptr<const void> owner)
+    : desc_(desc), owner_(std::move(owner)), bytes_(bytes) {
+  if (bytes.size() != desc.bytes()) {
+    throw Error("constant", fmt::format("{} bytes for {}", desc.bytes(), desc.str()),
+                fmt::format("{}", bytes.size()));
+  }
+}
+
+Constant::Constant(Shape shape, std::vector<float> values) : desc_{DType::f32, shape, Layout::plain()} {
+  if (static_cast<std::int64_t>(values.size()) != shape.count()) {
+    throw Error("constant", fmt::format("{} values for {}", shape.count(), shape.str()),
+                fmt::format("{}", values.size()));
+  }
+  auto owned = std::make_shared<const std::vector<float>>(std::move(values));
+  bytes_ = std::as_bytes(std::span<const float>(*owned));
+  owner_ = std::move(owned);
+}
+
+std::vector<float> Constant::floats() const {
+  MARU_ASSERT(desc_.dtype == DType::f32);
+  std::vector<float> values(bytes_.size() / sizeof(float));
+  std::memcpy(values.data(), bytes_.data(), bytes_.size());
+  return values;
+}
+
+}  // namespace maru

@@ -1,0 +1,33 @@
+// Constant: bytes of a parameter that outlive the graph: in a mapped file (possibly not aligned) or
+// owned. Immutable and shared; any thread may read.
+#pragma once
+
+#include <cstddef>
+#include <cstring>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "tensor/tensor_desc.h"
+
+namespace maru {
+
+class Constant {
+ public:
+  // Borrows `bytes`, which `owner` keeps alive. The layout of desc must be plain and its size must fit.
+  Constant(TensorDesc desc, std::span<const std::byte> bytes, std::shared_ptr<const void> owner);
+  // Owns the values; one f32 tensor of this shape. Throws Error when the counts differ.
+  Constant(Shape shape, std::vector<float> values);
+
+  const TensorDesc& desc() const noexcept { return desc_; }
+  std::span<const std::byte> bytes() const noexcept { return bytes_; }
+  // A copy as floats, for rewriting. Only f32 constants.
+  std::vector<float> floats() const;
+
+ private:
+  TensorDesc desc_;
+  std::shared_ptr<const void> owner_;
+  std::span<const std::byte> bytes_;
+};
+
+}  // namespace maru

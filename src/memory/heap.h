@@ -1,0 +1,109 @@
+// Heap: one kind of memory that a device offers. A heap outlives its buffers, is safe to use from
+// several threads, and is never substituted for another in silence. Buffer: owns one allocation of a
+// heap; moves, does not copy. HostView: the CPU's scoped look at a range of a buffer; ends with its
+// destructor.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <span>
+#include <string>
+
+#include "memory/memory_traits.h"
+#include "tensor/tensor_desc.h"
+
+namespace maru {
+
+enum class Access { read, write, read_write };
+
+// What a backend implements for one piece of memory.
+class Allocation {
+ public:
+  virtual ~Allocation() = default;
+  // The address that the backend's own kernels take: a pointer, a cl_mem, a CUdeviceptr.
+  virtual void* native() const noexcept = 0;
+  // Makes [offset, offset + bytes) readable or writable for the CPU, doing what the traits demand
+  // (invalidate, wait, map), and returns its address; never moves data from one memory to another.
+  virtual void* map(Access access, std::size_t offset, std::size_t bytes) = 0;
+  virtual void unmap(void* address, Access access, std::size_t bytes) noexcept = 0;
+};
+
+class Heap;
+
+class HostView {
+ public:
+  HostView(HostView&& other) noexcept;
+  HostView& operator=(HostView&&) = delete;
+  ~HostView();
+
+  std::span<std::byte> bytes() const noexcept { return bytes_; }
+  template <class T>
+  std::span<T> as() const noexcept {
+    return {reinterpret_cast<T*>(bytes_.data()), bytes_.size() / sizeof(T)};
+  }
+
+ private:
+  friend class Buffer;
+  HostView(Allocation* allocation, Access access, std::size_t offset, std::size_t bytes);
+
+  Allocation* allocation_;
+  Access access_;
+  std::span<std::byte> bytes_;
+};
+
+class Buffer {
+ public:
+  Buffer() = default;
+  Buffer(const Heap& heap, std::unique_ptr<Allocation> allocation, std::size_t bytes);
+
+  explicit operator bool() const noexcept { return allocation_ != nullptr; }
+  std::size_t bytes() const noexcept { return bytes_; }
+  const Heap& heap() const noexcept { return *heap_; }
+  void* native() const noexcept { return allocation_->native(); }
+
+  // Throws Error when the CPU cannot see this heap or the range is outside of the buffer.
+  HostView map(Access access, std::size_t offset, std::size_t bytes) const;
+  HostView map(Access access) const { return map(access, 0, bytes_); }
+
+ private:
+  const Heap* heap_ = nullptr;
+  std::unique_ptr<Allocation> allocation_;
+  std::size_t bytes_ = 0;
+};
+
+class Heap {
+ public:
+  Heap(std::string name, MemoryTraits traits) : name_(std::move(name)), traits_(traits) {}
+  virtual ~Heap() = default;
+  Heap(const Heap&) = delete;
+  Heap& operator=(const Heap&) = delete;
+
+  const std::string& name() const noexcept { return name_; }  // for people; decide by traits()
+  const MemoryTraits& traits() const noexcept { return traits_; }
+
+  // Throws Error naming `purpose` (what the memory is for) when there is not enough, or bytes is 0 or
+  // above the heap's limit.
+  Buffer allocate(std::size_t bytes, std::string_view purpose) const;
+  // Uses memory of the caller, who keeps it alive, without a copy. Throws Error when the heap cannot or
+  // the pointer is not aligned to traits().alignment.
+  Buffer import(void* pointer, std::size_t bytes) const;
+
+ protected:
+  // Returns nullptr when there is not enough memory.
+  virtual std::unique_ptr<Allocation> do_allocate(std::size_t bytes) const = 0;
+  // Returns nullptr when this heap imports nothing.
+  virtual std::unique_ptr<Allocation> do_import(void* pointer, std::size_t bytes) const;
+
+ private:
+  std::string name_;
+  MemoryTraits traits_;
+};
+
+// A tensor in memory: what it is and where. Does not own.
+struct Tensor {
+  TensorDesc desc;
+  const Buffer* buffer = nullptr;
+  std::size_t offset = 0;  // bytes
+};
+
+}  // namespace maru

@@ -1,0 +1,46 @@
+// Ledger: counts every byte that a session moves from one place to another, and why. Owned by a
+// session; one thread writes. Its entries are fixed when the plan is made, so that counting allocates
+// nothing.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace maru {
+
+class Ledger {
+ public:
+  struct Entry {
+    std::string step;    // name of the plan's step
+    std::string tensor;  // name of the value that crosses
+    std::string cause;   // why the planner chose to copy
+    std::uint64_t times = 0;
+    std::uint64_t bytes = 0;
+    double seconds = 0;
+  };
+
+  // Returns the index to count on.
+  std::size_t open(std::string step, std::string tensor, std::string cause) {
+    entries_.push_back({std::move(step), std::move(tensor), std::move(cause)});
+    return entries_.size() - 1;
+  }
+  void count(std::size_t entry, std::size_t bytes, double seconds) noexcept {
+    entries_[entry].times += 1;
+    entries_[entry].bytes += bytes;
+    entries_[entry].seconds += seconds;
+  }
+  std::span<const Entry> entries() const noexcept { return entries_; }
+  std::uint64_t bytes() const noexcept {
+    std::uint64_t sum = 0;
+    for (const Entry& entry : entries_) sum += entry.bytes;
+    return sum;
+  }
+
+ private:
+  std::vector<Entry> entries_;
+};
+
+}  // namespace maru
