@@ -1,0 +1,18 @@
+#include "device/device.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+
+namespace maru {
+
+std::size_t Kernel::packed_bytes(std::size_t, const Constant& constant) const {
+  return constant.bytes().size();
+}
+
+void Kernel::pack(std::size_t, const Constant& constant, std::span<std::byte> packed) const {
+  MARU_ASSERT(packed.size() == constant.bytes().size());
+  std::ranges::copy(constant.bytes(), packed.begin());
+}
+
+}  // namespace maru

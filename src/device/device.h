@@ -1,0 +1,92 @@
+// Device: something that runs kernels, with the heaps it can use. Kernel: one compiled node. Launch: a
+// kernel with its memory bound, ready to run.
+//
+// Lifetimes: a Device outlives the kernels and buffers made from it; kernels are immutable and shared
+// by sessions; a Launch and a Queue belong to one session and one thread at a time.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "graph/constant.h"
+#include "graph/op.h"
+#include "memory/heap.h"
+
+namespace maru {
+
+// A node as a device sees it. Layouts may be `any` while offers are asked for; they are exact when a
+// kernel is compiled. Operands that are constants hold the constant's description.
+struct Call {
+  const Op& op;
+  std::span<const TensorDesc> src, dst;
+  std::span<const bool> constant;  // per src: known at load, packed once
+};
+
+// One way in which a device can run a call.
+struct Offer {
+  std::string kernel;            // for people: "onednn", "reference"
+  std::vector<Layout> src, dst;  // wanted; entries of constants are ignored
+  double seconds = 0;            // estimated, a run
+  double prepare_seconds = 0;    // estimated, once at load, beyond what is usual
+  bool src_window = false;       // operands may be channel windows of a larger tensor
+  bool dst_window = false;       // so may results
+  bool in_place = false;         // dst[0] may be the bytes of src[0]
+};
+
+class Queue {
+ public:
+  virtual ~Queue() = default;
+  // Called by the session's thread before the first launch of a run.
+  virtual void begin() {}
+  // Returns when everything launched has ended and its writes are visible.
+  virtual void finish() {}
+};
+
+class Launch {
+ public:
+  virtual ~Launch() = default;
+  virtual void run(Queue& queue) = 0;
+};
+
+class Kernel {
+ public:
+  virtual ~Kernel() = default;
+  // The implementation that was picked, for people: "jit:avx512_core".
+  virtual std::string name() const = 0;
+  virtual std::size_t workspace_bytes() const { return 0; }
+  // Constants are handed over once, in the form that the kernel wants: how large that is, and how the
+  // bytes come to be. The default keeps them as they are.
+  virtual std::size_t packed_bytes(std::size_t operand, const Constant& constant) const;
+  virtual void pack(std::size_t operand, const Constant& constant, std::span<std::byte> packed) const;
+  // Binds memory; every tensor stays where it is for the life of the launch. `workspace` has no buffer
+  // when workspace_bytes() is 0.
+  virtual std::unique_ptr<Launch> bind(std::span<const Tensor> src, std::span<const Tensor> dst,
+                                       const Tensor& workspace) const = 0;
+};
+
+struct DeviceOptions {
+  int threads = 0;  // of the CPU; 0: one a core
+};
+
+class Device {
+ public:
+  virtual ~Device() = default;
+  virtual std::string_view name() const = 0;    // "cpu"
+  virtual std::string description() const = 0;  // "AMD EPYC, 2 threads, avx512; oneDNN 2.6.3"
+  virtual std::span<const Heap* const> heaps() const = 0;
+  virtual std::unique_ptr<Queue> make_queue() const = 0;
+  // Channels in a block of the layout that it prefers for images; 1 where it prefers none. Merged
+  // convolutions begin at multiples of it.
+  virtual int channel_block() const = 0;
+  // Every way to run the call; none when this device cannot.
+  virtual std::vector<Offer> offers(const Call& call) const = 0;
+  // `call` has exact layouts that `offer` allows. Safe to call from several threads at once.
+  virtual std::unique_ptr<Kernel> compile(const Call& call, const Offer& offer) const = 0;
+  // Estimated seconds to move so many bytes within the device's memory, layout changes included.
+  virtual double copy_seconds(double bytes) const = 0;
+};
+
+}  // namespace maru

@@ -1,0 +1,283 @@
+#include "plan/storage.h"
+
+#include <algorithm>
+#include <deque>
+
+#include "base/error.h"
+#include "ops/concat.h"
+#include "ops/slice.h"
+
+namespace maru::planning {
+namespace {
+
+std::int64_t images_of(const TensorDesc& desc) { return desc.shape.rank() > 0 ? desc.shape[0] : 1; }
+
+// Bytes of one image as the tensor stands alone, padding of blocks included.
+std::int64_t image_bytes_of(const TensorDesc& desc) {
+  return desc.with(desc.layout.dense()).image_stride() * static_cast<std::int64_t>(size_of(desc.dtype));
+}
+
+// Tensors that share bytes. Offsets are bytes within one image, relative to an origin of the group.
+struct Group {
+  struct Member {
+    TensorIndex tensor;
+    std::int64_t begin, end;
+    bool written;  // by an instruction or the caller; false for views and in-place results
+  };
+  std::vector<Member> members;
+  std::int64_t begin = 0, end = 0;
+  std::int64_t images = 1;
+  bool sealed = false;  // may not grow: memory of the caller, or bytes that also have another shape
+};
+
+class Sharing {
+ public:
+  Sharing(Program& program, const Device& device)
+      : program_(program), device_(device), before_(std::move(program.code)) {
+    program_.code.clear();
+    for (TensorIndex t = 0; t < program.tensors.size(); ++t) add_group(t);
+    for (const Instruction& instruction : before_) {
+      for (const TensorIndex t : instruction.src) readers_[t].push_back(&instruction);
+      for (const TensorIndex t : instruction.dst) {
+        producers_[t] = &instruction;
+        member(t).written = instruction.kind != Instruction::Kind::view;
+      }
+    }
+  }
+
+  Storages run() {
+    for (const Instruction& instruction : before_) {
+      if (instruction.kind != Instruction::Kind::view) {
+        work_in_place(instruction);
+        program_.code.push_back(instruction);
+      } else if (instruction.op.as<Concat>()) {
+        join(instruction);
+      } else {
+        look(instruction);
+      }
+    }
+    return settle();
+  }
+
+ private:
+  void add_group(TensorIndex t) {
+    const ProgramTensor& tensor = program_.tensors[t];
+    Group group;
+    group.end = image_bytes_of(tensor.desc);
+    group.images = images_of(tensor.desc);
+    group.members = {{t, 0, group.end, tensor.input}};
+    group.sealed = tensor.input || tensor.output;
+    groups_.push_back(std::move(group));
+    group_of_.push_back(groups_.size() - 1);
+    readers_.emplace_back();
+    producers_.push_back(nullptr);
+  }
+
+  Group& group(TensorIndex t) { return groups_[group_of_[t]]; }
+  Group::Member& member(TensorIndex t) {
+    return *std::ranges::find(group(t).members, t, &Group::Member::tensor);
+  }
+
+  // Whether all who touch the tensor accept that its images lie further apart than they are long.
+  bool takes_window(TensorIndex t) const {
+    const TensorDesc& desc = program_.tensors[t].desc;
+    if (desc.layout.kind == Layout::Kind::channels_last) return false;
+    if (desc.shape.rank() < 2 || desc.shape[1] % desc.layout.block != 0) return false;
+    const Instruction* producer = producers_[t];
+    if (producer == nullptr) return false;
+    if (producer->kind != Instruction::Kind::view && !producer->offer.dst_window) return false;
+    return std::ranges::all_of(readers_[t], [](const Instruction* reader) {
+      return reader->kind == Instruction::Kind::view || reader->offer.src_window;
+    });
+  }
+
+  // Makes the bytes of `part` those of `whole` from `offset` on; false when that cannot be.
+  bool unify(TensorIndex part, TensorIndex whole, std::int64_t offset) {
+    if (program_.tensors[part].constant || program_.tensors[whole].constant) return false;
+    const std::int64_t shift = member(whole).begin + offset - member(part).begin;
+    if (group_of_[part] == group_of_[whole]) return shift == 0;
+    Group& into = group(whole);
+    Group& from = group(part);
+    if (into.images != from.images) return false;
+    const std::int64_t begin = std::min(into.begin, from.begin + shift);
+    const std::int64_t end = std::max(into.end, from.end + shift);
+    const bool into_grows = into.begin != begin || into.end != end;
+    const bool from_grows = from.begin + shift != begin || from.end + shift != end;
+    if (into.sealed && (from.sealed || into_grows)) return false;
+    if (from.sealed && from_grows) return false;
+    for (const Group::Member& a : into.members) {
+      for (const Group::Member& b : from.members) {
+        if (a.written && b.written && a.begin < b.end + shift && b.begin + shift < a.end) return false;
+      }
+    }
+    const auto fits = [&](const Group& g, std::int64_t by) {
+      return std::ranges::all_of(g.members, [&](const Group::Member& m) {
+        return (m.begin + by == begin && m.end + by == end) || takes_window(m.tensor);
+      });
+    };
+    if (into.images > 1 && (!fits(into, 0) || !fits(from, shift))) return false;
+    const std::size_t target = group_of_[whole];
+    for (Group::Member m : from.members) {
+      m.begin += shift;
+      m.end += shift;
+      group_of_[m.tensor] = target;
+      into.members.push_back(m);
+    }
+    into.begin = begin;
+    into.end = end;
+    into.sealed = into.sealed || from.sealed;
+    from.members.clear();
+    return true;
+  }
+
+  // Sees the images of a group as one run of bytes, for members of other shapes.
+  bool flatten(TensorIndex t) {
+    Group& g = group(t);
+    if (g.images == 1) return true;
+    const auto is_whole = [&](const Group::Member& m) { return m.begin == g.begin && m.end == g.end; };
+    if (!std::ranges::all_of(g.members, is_whole)) return false;
+    const std::int64_t bytes = (g.end - g.begin) * g.images;
+    for (Group::Member& m : g.members) {
+      m.begin = 0;
+      m.end = bytes;
+    }
+    g.begin = 0;
+    g.end = bytes;
+    g.images = 1;
+    g.sealed = true;
+    return true;
+  }
+
+  // A tensor of its own with the bytes of `from`.
+  TensorIndex copied(TensorIndex from, std::string name, std::string why) {
+    const TensorDesc desc = program_.tensors[from].desc;
+    const TensorIndex to =
+        program_.add_tensor({std::move(name), desc.with(desc.layout.dense()), nullptr});
+    add_group(to);
+    copy(from, to, std::move(why));
+    return to;
+  }
+
+  void copy(TensorIndex from, TensorIndex to, std::string why) {
+    copies_.push_back(make_copy(program_, device_, from, to, std::move(why)));
+    member(to).written = true;
+    producers_[to] = &copies_.back();
+    readers_[from].push_back(&copies_.back());
+    program_.code.push_back(copies_.back());
+  }
+
+  // Slice, reshape and the like: results look at the bytes of the operand.
+  void look(const Instruction& view) {
+    const TensorIndex src = view.src[0];
+    const bool is_slice = view.op.as<Slice>() != nullptr;
+    std::int64_t offset = 0;
+    for (const TensorIndex dst : view.dst) {
+      const std::string why = fmt::format("{} cannot share the bytes of {}", program_.tensors[dst].name,
+                                          program_.tensors[src].name);
+      const bool reshapes =
+          !is_slice && program_.tensors[dst].desc.shape != program_.tensors[src].desc.shape;
+      if (reshapes) {
+        if (!(flatten(dst) && flatten(src) && unify(dst, src, 0))) {
+          const TensorIndex own = copied(src, fmt::format("{} alone", program_.tensors[src].name), why);
+          MARU_ASSERT(flatten(own) && unify(dst, own, 0));
+        }
+      } else if (!unify(dst, src, offset)) {
+        const TensorIndex window = program_.add_tensor(
+            {fmt::format("{} in {}", program_.tensors[dst].name, program_.tensors[src].name),
+             program_.tensors[dst].desc, nullptr});
+        add_group(window);
+        producers_[window] = &view;
+        MARU_ASSERT(unify(window, src, offset));
+        copy(window, dst, why);
+      }
+      if (is_slice) offset += image_bytes_of(program_.tensors[dst].desc);
+    }
+  }
+
+  // Concatenation: operands are written where the result is read; those that cannot be are copied
+  // there.
+  void join(const Instruction& view) {
+    const auto groups = groups_;
+    const auto group_of = group_of_;
+    const std::size_t tensors = program_.tensors.size(), code = program_.code.size();
+    if (join_operands(view, false)) return;
+    groups_ = groups;
+    group_of_ = group_of;
+    program_.tensors.resize(tensors);
+    program_.code.erase(program_.code.begin() + static_cast<std::ptrdiff_t>(code), program_.code.end());
+    readers_.resize(tensors);
+    producers_.resize(tensors);
+    MARU_ASSERT(join_operands(view, true));
+  }
+
+  bool join_operands(const Instruction& view, bool copy_all) {
+    const TensorIndex whole = view.dst[0];
+    std::int64_t offset = 0;
+    for (const TensorIndex part : view.src) {
+      const std::int64_t bytes = image_bytes_of(program_.tensors[part].desc);
+      if (copy_all || !unify(part, whole, offset)) {
+        const TensorIndex own = copied(
+            part, fmt::format("{} in {}", program_.tensors[part].name, program_.tensors[whole].name),
+            fmt::format("{} cannot be written in place", program_.tensors[part].name));
+        readers_[own].push_back(&view);
+        if (!unify(own, whole, offset)) return false;
+      }
+      offset += bytes;
+    }
+    return true;
+  }
+
+  void work_in_place(const Instruction& instruction) {
+    if (instruction.kind != Instruction::Kind::kernel || !instruction.offer.in_place) return;
+    const TensorIndex src = instruction.src[0], dst = instruction.dst[0];
+    const ProgramTensor& tensor = program_.tensors[src];
+    if (tensor.input || tensor.output || readers_[src].size() != 1) return;
+    if (program_.tensors[dst].desc != tensor.desc) return;
+    const Group::Member mine = member(src);
+    const auto overlaps = [&](const Group::Member& m) {
+      return m.tensor != src && m.begin < mine.end && mine.begin < m.end;
+    };
+    if (std::ranges::any_of(group(src).members, overlaps)) return;
+    member(dst).written = false;
+    if (!unify(dst, src, 0)) member(dst).written = true;
+  }
+
+  Storages settle() {
+    Storages result;
+    result.of.resize(program_.tensors.size());
+    for (const Group& g : groups_) {
+      if (g.members.empty()) continue;
+      Storage storage;
+      storage.image_bytes = static_cast<std::size_t>(g.end - g.begin);
+      storage.images = g.images;
+      for (const Group::Member& m : g.members) {
+        storage.members.push_back(m.tensor);
+        result.of[m.tensor] = {result.storages.size(), static_cast<std::size_t>(m.begin - g.begin)};
+        if (g.images > 1 && m.end - m.begin != g.end - g.begin) {
+          TensorDesc& desc = program_.tensors[m.tensor].desc;
+          const std::int64_t channel_bytes = (m.end - m.begin) / desc.shape[1];
+          desc.layout = desc.layout.window_of((g.end - g.begin) / channel_bytes);
+        }
+      }
+      result.storages.push_back(std::move(storage));
+    }
+    return result;
+  }
+
+  Program& program_;
+  const Device& device_;
+  const std::vector<Instruction> before_;
+  std::vector<Group> groups_;
+  std::vector<std::size_t> group_of_;
+  std::vector<std::vector<const Instruction*>> readers_;
+  std::vector<const Instruction*> producers_;
+  std::deque<Instruction> copies_;  // stable addresses for readers_ and producers_
+};
+
+}  // namespace
+
+Storages share_storage(Program& program, const Device& device) {
+  return Sharing(program, device).run();
+}
+
+}  // namespace maru::planning

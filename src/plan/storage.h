@@ -1,0 +1,33 @@
+// Storages: which tensors of a program share bytes. Slices and concatenations become windows of one
+// storage, so that producers write where the joined tensor will be read; elementwise nodes work in
+// place. Internal to the room `plan`.
+#pragma once
+
+#include <vector>
+
+#include "plan/program.h"
+
+namespace maru::planning {
+
+struct Storage {
+  std::vector<TensorIndex> members;
+  std::size_t image_bytes = 0;  // of one image of the whole storage
+  std::int64_t images = 1;
+  std::size_t bytes() const { return image_bytes * static_cast<std::size_t>(images); }
+};
+
+struct Location {
+  std::size_t storage = 0;
+  std::size_t offset = 0;  // bytes, in image 0
+};
+
+struct Storages {
+  std::vector<Storage> storages;
+  std::vector<Location> of;  // per tensor; constants have a storage of their own that nobody allocates
+};
+
+// Joins what can be joined and adds copies to the program where it cannot. Afterwards the layout of
+// every tensor says whether it is a window.
+Storages share_storage(Program& program, const Device& device);
+
+}  // namespace maru::planning
