@@ -59,7 +59,10 @@ class Op {
   // "kernel=3x3 stride=2x2 ..."; attributes at their default are left out.
   std::string attributes() const { return model_->print(); }
   // Equal for operators that compute the same.
-  std::string key() const { return std::string(name()) + " " + attributes(); }
+  std::string key() const {
+    const std::string text = attributes();
+    return text.empty() ? std::string(name()) : std::string(name()) + " " + text;
+  }
 
  private:
   struct Face {

@@ -161,8 +161,10 @@ class Lowering {
     for (const ValueId id : node.src) seen.push_back(tensor(id).desc.layout);
     const auto common = [&](Layout layout) { return std::ranges::count(seen, layout); };
     Layout layout = *std::ranges::max_element(seen, {}, common);
-    if (std::ranges::any_of(begins, [&](std::int64_t begin) { return begin % layout.block != 0; })) {
-      layout = Layout::plain();
+    for (std::size_t i = 0; i < begins.size(); ++i) {
+      const bool is_part_unread =
+          node.dst.size() > 1 && graph_.readers(node.dst[i]).empty() && !graph_.is_output(node.dst[i]);
+      if (begins[i] % layout.block != 0 && !is_part_unread) layout = Layout::plain();
     }
     Instruction view{Instruction::Kind::view, node.name, node.op, {}, {}, {}, {}};
     for (const ValueId id : node.src) view.src.push_back(in_memory(in_layout(id, layout, node.name)));

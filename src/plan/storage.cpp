@@ -27,7 +27,8 @@ struct Group {
   std::vector<Member> members;
   std::int64_t begin = 0, end = 0;
   std::int64_t images = 1;
-  bool sealed = false;  // may not grow: memory of the caller, or bytes that also have another shape
+  bool callers = false;  // memory that a caller reads or writes; two such are never one
+  bool sealed = false;   // may not grow: the caller's, or bytes that also have another shape
 };
 
 class Sharing {
@@ -66,7 +67,7 @@ class Sharing {
     group.end = image_bytes_of(tensor.desc);
     group.images = images_of(tensor.desc);
     group.members = {{t, 0, group.end, tensor.input}};
-    group.sealed = tensor.input || tensor.output;
+    group.callers = group.sealed = tensor.input || tensor.output;
     groups_.push_back(std::move(group));
     group_of_.push_back(groups_.size() - 1);
     readers_.emplace_back();
@@ -82,7 +83,7 @@ class Sharing {
   bool takes_window(TensorIndex t) const {
     const TensorDesc& desc = program_.tensors[t].desc;
     if (desc.layout.kind == Layout::Kind::channels_last) return false;
-    if (desc.shape.rank() < 2 || desc.shape[1] % desc.layout.block != 0) return false;
+    if (desc.shape.rank() < 2) return false;
     const Instruction* producer = producers_[t];
     if (producer == nullptr) return false;
     if (producer->kind != Instruction::Kind::view && !producer->offer.dst_window) return false;
@@ -103,8 +104,8 @@ class Sharing {
     const std::int64_t end = std::max(into.end, from.end + shift);
     const bool into_grows = into.begin != begin || into.end != end;
     const bool from_grows = from.begin + shift != begin || from.end + shift != end;
-    if (into.sealed && (from.sealed || into_grows)) return false;
-    if (from.sealed && from_grows) return false;
+    if (into.callers && from.callers) return false;
+    if ((into.sealed && into_grows) || (from.sealed && from_grows)) return false;
     for (const Group::Member& a : into.members) {
       for (const Group::Member& b : from.members) {
         if (a.written && b.written && a.begin < b.end + shift && b.begin + shift < a.end) return false;
@@ -125,6 +126,7 @@ class Sharing {
     }
     into.begin = begin;
     into.end = end;
+    into.callers = into.callers || from.callers;
     into.sealed = into.sealed || from.sealed;
     from.members.clear();
     return true;
@@ -170,8 +172,15 @@ class Sharing {
   void look(const Instruction& view) {
     const TensorIndex src = view.src[0];
     const bool is_slice = view.op.as<Slice>() != nullptr;
-    std::int64_t offset = 0;
+    std::int64_t begin = 0;  // channel of the operand
     for (const TensorIndex dst : view.dst) {
+      const TensorDesc& desc = program_.tensors[dst].desc;
+      const std::int64_t first = begin;
+      if (is_slice) begin += desc.shape[1];
+      if (first % desc.layout.block != 0)
+        continue;  // between blocks are only channels that nobody reads
+      const std::int64_t offset =
+          desc.channel_offset(first) * static_cast<std::int64_t>(size_of(desc.dtype));
       const std::string why = fmt::format("{} cannot share the bytes of {}", program_.tensors[dst].name,
                                           program_.tensors[src].name);
       const bool reshapes =
@@ -190,7 +199,6 @@ class Sharing {
         MARU_ASSERT(unify(window, src, offset));
         copy(window, dst, why);
       }
-      if (is_slice) offset += image_bytes_of(program_.tensors[dst].desc);
     }
   }
 
@@ -255,7 +263,8 @@ class Sharing {
         result.of[m.tensor] = {result.storages.size(), static_cast<std::size_t>(m.begin - g.begin)};
         if (g.images > 1 && m.end - m.begin != g.end - g.begin) {
           TensorDesc& desc = program_.tensors[m.tensor].desc;
-          const std::int64_t channel_bytes = (m.end - m.begin) / desc.shape[1];
+          const std::int64_t channel_bytes =
+              desc.shape.count(2, desc.shape.rank()) * static_cast<std::int64_t>(size_of(desc.dtype));
           desc.layout = desc.layout.window_of((g.end - g.begin) / channel_bytes);
         }
       }

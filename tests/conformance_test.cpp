@@ -1,0 +1,269 @@
+// Every operator's cases on every device, by every offer, in every heap that the test can fill, whole and as
+// a channel window, against the reference kernel in double precision.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "base/error.h"
+#include "device/registry.h"
+#include "ops/operator.h"
+#include "tests/layouts.h"
+
+namespace maru {
+namespace {
+
+struct Subject {
+  const Case* test = nullptr;
+  std::string op;
+};
+
+class Conformance : public ::testing::TestWithParam<Subject> {};
+
+// The operands of a case: drawn with a fixed seed, each in its own element type, plain.
+class Operands {
+ public:
+  explicit Operands(const Case& test) : test_(test) {
+    std::mt19937 random(20161122);
+    std::vector<TensorView> views;
+    for (const TensorDesc& desc : test.src) {
+      std::vector<std::byte>& bytes = bytes_.emplace_back(std::max<std::size_t>(desc.bytes(), 1));
+      const std::vector<double> values = testing::draw(desc.count(), test.low, test.high, random);
+      for (std::size_t i = 0; i < values.size(); ++i) {
+        if (desc.dtype == DType::f32) reinterpret_cast<float*>(bytes.data())[i] = static_cast<float>(values[i]);
+        if (desc.dtype == DType::u8) bytes[i] = static_cast<std::byte>(values[i]);
+      }
+    }
+    for (std::size_t i = 0; i < test.src.size(); ++i) views.push_back({test.src[i], bytes_[i].data()});
+    if (test.fill != nullptr) test.fill(views);
+  }
+
+  std::span<const std::byte> bytes(std::size_t i) const { return bytes_[i]; }
+  std::vector<double> values(std::size_t i) const {
+    const auto* floats = reinterpret_cast<const float*>(bytes_[i].data());
+    return {floats, floats + test_.src[i].count()};
+  }
+
+  // Every result of the reference kernel in double precision.
+  std::vector<std::vector<double>> expected(const std::vector<TensorDesc>& dst) const {
+    std::vector<std::vector<double>> src, results;
+    std::vector<TensorView> src_views, dst_views;
+    for (std::size_t i = 0; i < test_.src.size(); ++i) {
+      TensorDesc desc = test_.src[i];
+      auto* data = const_cast<std::byte*>(bytes_[i].data());
+      if (desc.dtype != DType::f32) {
+        src_views.push_back({desc, data});
+        continue;
+      }
+      src.push_back(values(i));
+      desc.dtype = DType::f64;
+      src_views.push_back({desc, src.back().data()});
+    }
+    for (const TensorDesc& desc : dst) results.emplace_back(static_cast<std::size_t>(desc.count()));
+    for (std::size_t i = 0; i < dst.size(); ++i) {
+      dst_views.push_back({{DType::f64, dst[i].shape, Layout::plain()}, results[i].data()});
+    }
+    test_.op.reference(src_views, dst_views);
+    return results;
+  }
+
+ private:
+  const Case& test_;
+  std::vector<std::vector<std::byte>> bytes_;
+};
+
+// Runs one offer. `windows`: operands lie in the middle of tensors with more channels.
+class OfferRun {
+ public:
+  OfferRun(const Device& device, const Heap& heap, const Case& test, const Offer& offer, bool windows)
+      : device_(device), heap_(heap), test_(test), offer_(offer), windows_(windows), operands_(test) {}
+
+  void run() {
+    const std::vector<TensorDesc> results = test_.op.infer(test_.src);
+    std::vector<TensorDesc> src, dst;
+    const auto constant = std::make_unique<bool[]>(test_.src.size());
+    for (std::size_t i = 0; i < test_.src.size(); ++i) {
+      constant[i] = i >= test_.data;
+      src.push_back(constant[i] ? test_.src[i] : laid_out(test_.src[i], offer_.src[i], offer_.src_window));
+    }
+    for (std::size_t i = 0; i < results.size(); ++i) {
+      dst.push_back(laid_out(results[i], offer_.dst[i], offer_.dst_window));
+    }
+    const auto kernel =
+        device_.compile({test_.op, src, dst, {constant.get(), test_.src.size()}}, offer_);
+    for (std::size_t i = 0; i < src.size(); ++i) src_.push_back(place(*kernel, i, src[i], constant[i]));
+    for (const TensorDesc& desc : dst) dst_.push_back(room_for(desc));
+    Tensor workspace;
+    if (kernel->workspace_bytes() > 0) {
+      buffers_.push_back(std::make_unique<Buffer>(heap_.allocate(kernel->workspace_bytes(), "workspace")));
+      workspace = {{DType::u8, {static_cast<std::int64_t>(kernel->workspace_bytes())}, Layout::plain()},
+                   buffers_.back().get(),
+                   0};
+    }
+    const auto launch = kernel->bind(src_, dst_, workspace);
+    const auto queue = device_.make_queue();
+    for (int times = 0; times < 2; ++times) {  // a kernel keeps nothing between runs
+      queue->begin();
+      launch->run(*queue);
+      queue->finish();
+    }
+    SCOPED_TRACE(kernel->name());
+    const auto expected = operands_.expected(results);
+    for (std::size_t i = 0; i < dst.size(); ++i) compare(i, expected[i]);
+    check_neighbours();
+  }
+
+ private:
+  static constexpr std::int64_t kExtraBlocks = 2;
+  static constexpr float kUntouched = -77.25f;
+
+  // A window begins one block into a tensor that has two blocks more.
+  TensorDesc laid_out(const TensorDesc& desc, Layout layout, bool takes_window) const {
+    TensorDesc result = desc.with(layout.kind == Layout::Kind::any ? Layout::plain() : layout);
+    const bool fits = windows_ && takes_window && desc.shape.rank() == 4 &&
+                      desc.shape[1] % result.layout.block == 0;
+    if (fits) result.layout = result.layout.window_of(desc.shape[1] + kExtraBlocks * result.layout.block);
+    return result;
+  }
+
+  Tensor room_for(const TensorDesc& desc) {
+    const std::int64_t images = desc.shape.rank() > 0 ? desc.shape[0] : 1;
+    const auto whole = static_cast<std::size_t>(desc.image_stride() * images) * size_of(desc.dtype);
+    const std::size_t bytes = std::max({whole, desc.bytes(), sizeof(float)});
+    buffers_.push_back(std::make_unique<Buffer>(heap_.allocate(bytes, "a tensor")));
+    const HostView view = buffers_.back()->map(Access::write);
+    std::ranges::fill(view.as<float>(), desc.layout.is_window() ? kUntouched : 0.0f);
+    const std::int64_t begin = desc.layout.is_window() ? desc.channel_offset(desc.layout.block) : 0;
+    return {desc, buffers_.back().get(), static_cast<std::size_t>(begin) * sizeof(float)};
+  }
+
+  Tensor place(const Kernel& kernel, std::size_t i, const TensorDesc& desc, bool constant) {
+    if (!constant) {
+      const Tensor tensor = room_for(desc);
+      const HostView view = tensor.buffer->map(Access::write);
+      if (desc.dtype == DType::f32) {
+        testing::write(desc, operands_.values(i), view.bytes().subspan(tensor.offset));
+      } else {
+        std::ranges::copy(operands_.bytes(i), view.bytes().begin());
+      }
+      return tensor;
+    }
+    const std::vector<double> drawn = operands_.values(i);
+    const Constant value(desc.shape, std::vector<float>(drawn.begin(), drawn.end()));
+    const std::size_t bytes = kernel.packed_bytes(i, value);
+    buffers_.push_back(std::make_unique<Buffer>(heap_.allocate(bytes, "a constant")));
+    const HostView view = buffers_.back()->map(Access::write);
+    kernel.pack(i, value, view.bytes().first(bytes));
+    return {desc.with(Layout::opaque()), buffers_.back().get(), 0};
+  }
+
+  void compare(std::size_t which, const std::vector<double>& expected) {
+    const HostView view = dst_[which].buffer->map(Access::read);
+    const std::vector<double> got = testing::read(dst_[which].desc, view.bytes().subspan(dst_[which].offset));
+    ASSERT_EQ(got.size(), expected.size());
+    const double magnitude = std::accumulate(expected.begin(), expected.end(), 1e-3, [](double a, double b) {
+      return std::max(a, std::fabs(b));
+    });
+    double worst = 0;
+    std::size_t at = 0;
+    for (std::size_t i = 0; i < got.size(); ++i) {
+      const double difference = std::fabs(got[i] - expected[i]) / magnitude;
+      if (!(difference <= worst)) {  // also for a result that is not a number
+        worst = difference;
+        at = i;
+      }
+    }
+    // Single precision with sums of a few hundred terms; Winograd's transforms cost one digit.
+    EXPECT_LE(worst, 5e-6) << "result " << which << " element " << at << ": expected " << expected[at] << ", got "
+                           << got[at];
+  }
+
+  // What lies around a window is another tensor's.
+  void check_neighbours() const {
+    for (const Tensor& tensor : dst_) {
+      if (!tensor.desc.layout.is_window()) continue;
+      const HostView view = tensor.buffer->map(Access::read);
+      const auto all = view.as<float>();
+      const auto stride = static_cast<std::size_t>(tensor.desc.image_stride());
+      const std::size_t begin = tensor.offset / sizeof(float);
+      const std::size_t length = static_cast<std::size_t>(tensor.desc.channel_offset(tensor.desc.shape[1]));
+      for (std::size_t i = 0; i < all.size(); ++i) {
+        const bool is_inside = i % stride >= begin && i % stride < begin + length;
+        if (is_inside) continue;
+        ASSERT_EQ(all[i], kUntouched) << "element " << i << " around the window was written";
+      }
+    }
+  }
+
+  const Device& device_;
+  const Heap& heap_;
+  const Case& test_;
+  const Offer& offer_;
+  bool windows_;
+  Operands operands_;
+  std::vector<std::unique_ptr<Buffer>> buffers_;
+  std::vector<Tensor> src_, dst_;
+};
+
+std::vector<Offer> offers_of(const Device& device, const Case& test) {
+  std::vector<TensorDesc> src = test.src, dst = test.op.infer(test.src);
+  const auto constant = std::make_unique<bool[]>(src.size());
+  for (std::size_t i = 0; i < src.size(); ++i) {
+    constant[i] = i >= test.data;
+    if (!constant[i]) src[i].layout = Layout::any();
+  }
+  for (TensorDesc& desc : dst) desc.layout = Layout::any();
+  auto offers = device.offers({test.op, src, dst, {constant.get(), src.size()}});
+  if (test.op.name() != "identity") return offers;
+  // Copies are offered for exact layouts alone.
+  const std::vector<Layout> layouts{Layout::plain(), Layout::blocked(device.channel_block())};
+  for (const Layout from : layouts) {
+    for (const Layout to : layouts) {
+      if (test.src[0].shape.rank() != 4 || dst.size() != 1) continue;
+      const std::vector<TensorDesc> exact_src{test.src[0].with(from)}, exact_dst{dst[0].with(to)};
+      for (Offer& offer : device.offers({test.op, exact_src, exact_dst, {constant.get(), 1}})) {
+        if (offer.kernel != "reference") offers.push_back(std::move(offer));
+      }
+    }
+  }
+  return offers;
+}
+
+TEST_P(Conformance, EveryOfferEqualsTheReference) {
+  const Case& test = *GetParam().test;
+  for (const auto& device : all_devices({2})) {
+    const auto offers = offers_of(*device, test);
+    EXPECT_FALSE(offers.empty()) << device->name() << " cannot run it";
+    for (const Offer& offer : offers) {
+      for (const Heap* heap : device->heaps()) {
+        if (!heap->traits().host_visible || !heap->traits().device_visible) continue;
+        for (const bool windows : {false, true}) {
+          if (windows && !offer.src_window && !offer.dst_window) continue;
+          SCOPED_TRACE(fmt::format("{} {} in {}: {} {} -> {}", device->name(), offer.kernel, heap->name(),
+                                   windows ? "windows" : "whole", offer.src[0].str(), offer.dst[0].str()));
+          OfferRun(*device, *heap, test, offer, windows).run();
+        }
+      }
+    }
+  }
+}
+
+std::vector<Subject> subjects() {
+  std::vector<Subject> all;
+  for (const Operator& op : all_operators()) {
+    for (const Case& test : op.cases) all.push_back({&test, std::string(op.name)});
+  }
+  return all;
+}
+
+std::string name_of(const ::testing::TestParamInfo<Subject>& info) {
+  std::string name = fmt::format("{}_{}_{}", info.index, info.param.op, info.param.test->name);
+  std::ranges::replace_if(name, [](unsigned char c) { return std::isalnum(c) == 0; }, '_');
+  return name;
+}
+
+INSTANTIATE_TEST_SUITE_P(Operators, Conformance, ::testing::ValuesIn(subjects()), name_of);
+
+}  // namespace
+}  // namespace maru

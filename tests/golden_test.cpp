@@ -1,0 +1,147 @@
+// Both real networks against what the real Caffe computed: scores, and for GoogLeNet inner values.
+#include <gtest/gtest.h>
+#include <maru/maru.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <fstream>
+
+#include "tests/shared.h"
+
+namespace maru {
+namespace {
+
+namespace fs = std::filesystem;
+
+struct Network {
+  const char* golden;
+  const char* model;
+};
+constexpr Network kGoogLeNet{"golden/googlenet", "models/bvlc_googlenet"};
+constexpr Network kSqueezeNet{"golden/squeezenet_v1.1", "models/squeezenet_v1.1"};
+constexpr int kPhotos = 8;
+
+std::vector<float> golden(const Network& network, const std::string& file) {
+  const fs::path path = testing::shared_folder() / network.golden / file;
+  std::ifstream stream(path, std::ios::binary);
+  const std::vector<char> bytes{std::istreambuf_iterator<char>(stream), {}};
+  // Version 1.0: magic, version, length of the header, header, then the values.
+  const std::size_t header = 10 + static_cast<unsigned char>(bytes.at(8)) +
+                             256 * static_cast<std::size_t>(static_cast<unsigned char>(bytes.at(9)));
+  std::vector<float> values((bytes.size() - header) / sizeof(float));
+  std::memcpy(values.data(), bytes.data() + header, values.size() * sizeof(float));
+  return values;
+}
+
+std::string numbered(const char* folder, int photo) {
+  return std::string(folder) + "/0" + std::to_string(photo) + ".npy";
+}
+
+double largest_difference(std::span<const float> a, std::span<const float> b) {
+  EXPECT_EQ(a.size(), b.size());
+  double worst = 0;
+  for (std::size_t i = 0; i < std::min(a.size(), b.size()); ++i) {
+    const double difference = std::fabs(static_cast<double>(a[i]) - static_cast<double>(b[i]));
+    if (!(difference <= worst)) worst = difference;
+  }
+  return worst;
+}
+
+struct Way {
+  std::int64_t batch;
+  bool optimize;
+  int threads;
+};
+
+class Golden : public ::testing::TestWithParam<std::tuple<Network, Way>> {};
+
+TEST_P(Golden, ScoresAreCaffes) {
+  const auto& [network, way] = GetParam();
+  MARU_NEEDS_SHARED(network.golden);
+  ModelOptions options;
+  options.photos = false;
+  options.batch = way.batch;
+  options.optimize = way.optimize;
+  options.threads = way.threads;
+  const Model model = Model::load(testing::shared_folder() / network.model, options);
+  Session session(model);
+  for (int first = 0; first < kPhotos; first += static_cast<int>(way.batch)) {
+    const std::span<float> input = session.input("data").as<float>();
+    const std::size_t image = input.size() / static_cast<std::size_t>(way.batch);
+    for (int slot = 0; slot < way.batch; ++slot) {
+      const auto values = golden(network, numbered("inputs", first + slot));
+      std::ranges::copy(values, input.begin() + static_cast<std::ptrdiff_t>(image) * slot);
+    }
+    session.run();
+    const std::span<const float> scores = session.output("prob").as<float>();
+    for (int slot = 0; slot < way.batch; ++slot) {
+      const auto expected = golden(network, numbered("outputs", first + slot));
+      const auto mine = scores.subspan(static_cast<std::size_t>(slot) * expected.size(), expected.size());
+      EXPECT_LE(largest_difference(mine, expected), 1e-5) << "photo " << first + slot;
+    }
+  }
+}
+
+std::string way_name(const ::testing::TestParamInfo<std::tuple<Network, Way>>& info) {
+  const auto& [network, way] = info.param;
+  return std::string(network.golden == kGoogLeNet.golden ? "googlenet" : "squeezenet") + "_batch" +
+         std::to_string(way.batch) + (way.optimize ? "" : "_as_written") + "_threads" +
+         std::to_string(way.threads);
+}
+
+INSTANTIATE_TEST_SUITE_P(Networks, Golden,
+                         ::testing::Combine(::testing::Values(kGoogLeNet, kSqueezeNet),
+                                            ::testing::Values(Way{1, true, 2}, Way{1, true, 1},
+                                                              Way{1, false, 2}, Way{4, true, 2},
+                                                              Way{4, false, 2})),
+                         way_name);
+
+class InnerValues : public ::testing::TestWithParam<bool> {};
+
+TEST_P(InnerValues, AreCaffes) {
+  MARU_NEEDS_SHARED("golden/googlenet/blobs");
+  const std::vector<std::string> names{"conv1/7x7_s2",        "pool1/norm1",  "conv2/norm2",
+                                       "inception_3a/output", "inception_4e/output",
+                                       "pool5/7x7_s1",        "loss3/classifier"};
+  ModelOptions options;
+  options.photos = false;
+  options.outputs = names;
+  options.optimize = GetParam();
+  const Model model = Model::load(testing::shared_folder() / kGoogLeNet.model, options);
+  Session session(model);
+  std::ranges::copy(golden(kGoogLeNet, numbered("inputs", 0)), session.input("data").as<float>().begin());
+  session.run();
+  for (const std::string& name : names) {
+    std::string file = name;
+    std::ranges::replace(file, '/', '_');
+    const auto expected = golden(kGoogLeNet, "blobs/00__" + file + ".npy");
+    const double magnitude = std::fabs(*std::ranges::max_element(
+        expected, {}, [](float value) { return std::fabs(value); }));
+    EXPECT_LE(largest_difference(session.output(name).as<float>(), expected) / magnitude, 1e-4) << name;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(GoogLeNet, InnerValues, ::testing::Bool(), [](const auto& tested) {
+  return tested.param ? "rewritten" : "as_written";
+});
+
+// From the photo on: decoding, resizing and normalising are OpenCV's to the level.
+TEST(Photos, AreNamedAsByCaffe) {
+  MARU_NEEDS_SHARED("photos");
+  for (const Network& network : {kGoogLeNet, kSqueezeNet}) {
+    const Model model = Model::load(testing::shared_folder() / network.model);
+    Session session(model);
+    std::ifstream list(testing::shared_folder() / network.golden / "photos.txt");
+    std::string number, photo, label;
+    while (list >> number >> photo >> label) {
+      session.load_photo(testing::shared_folder() / "photos" / photo);
+      session.run();
+      const auto expected = golden(network, "outputs/" + number + ".npy");
+      EXPECT_LE(largest_difference(session.output("prob").as<float>(), expected), 1e-4) << photo;
+    }
+  }
+}
+
+}  // namespace
+}  // namespace maru
