@@ -1,0 +1,43 @@
+#include <vector>
+
+#include "ops/batch_norm.h"
+#include "ops/bias.h"
+#include "ops/concat.h"
+#include "ops/conv.h"
+#include "ops/eltwise.h"
+#include "ops/identity.h"
+#include "ops/inner_product.h"
+#include "ops/lrn.h"
+#include "ops/operator.h"
+#include "ops/pool.h"
+#include "ops/prelu.h"
+#include "ops/preprocess.h"
+#include "ops/reshape.h"
+#include "ops/scale.h"
+#include "ops/slice.h"
+#include "ops/softmax.h"
+#include "ops/unary.h"
+
+namespace maru {
+
+std::span<const Operator> all_operators() {
+  static const std::vector<Operator> operators{
+      batch_norm_operator(), bias_operator(),    concat_operator(),   conv_operator(),
+      eltwise_operator(),    flatten_operator(), identity_operator(), inner_product_operator(),
+      lrn_operator(),        pool_operator(),    prelu_operator(),    preprocess_operator(),
+      reshape_operator(),    scale_operator(),   slice_operator(),    softmax_operator(),
+      unary_operator(),
+  };
+  return operators;
+}
+
+const Spelling* find_spelling(std::string_view format, std::string_view type) {
+  for (const Operator& op : all_operators()) {
+    for (const Spelling& spelling : op.spellings) {
+      if (spelling.format == format && spelling.type == type) return &spelling;
+    }
+  }
+  return nullptr;
+}
+
+}  // namespace maru
