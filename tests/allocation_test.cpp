@@ -1,6 +1,6 @@
-// Session::run() allocates nothing. Counted are calls of operator new from anywhere in the process while a
-// run is under way, but for those that oneDNN makes itself inside dnnl_primitive_execute (seven small ones a
-// call in 2.6), which no caller can avoid and which are reported apart.
+// Session::run() allocates nothing. Counted are calls of operator new from anywhere in the process
+// while a run is under way, but for those that oneDNN makes itself inside dnnl_primitive_execute (seven
+// small ones a call in 2.6), which no caller can avoid and which are reported apart.
 #include <dlfcn.h>
 #include <dnnl.h>
 #include <gtest/gtest.h>
@@ -37,7 +37,8 @@ void operator delete[](void* memory, std::size_t) noexcept { std::free(memory); 
 
 // Stands in front of oneDNN's own.
 extern "C" __attribute__((visibility("default"))) dnnl_status_t dnnl_primitive_execute(
-    const_dnnl_primitive_t primitive, dnnl_stream_t stream, int count, const dnnl_exec_arg_t* arguments) {
+    const_dnnl_primitive_t primitive, dnnl_stream_t stream, int count,
+    const dnnl_exec_arg_t* arguments) {
   using Execute = dnnl_status_t (*)(const_dnnl_primitive_t, dnnl_stream_t, int, const dnnl_exec_arg_t*);
   static const auto real = reinterpret_cast<Execute>(::dlsym(RTLD_NEXT, "dnnl_primitive_execute"));
   inside_onednn = true;
@@ -61,7 +62,8 @@ void expect_no_allocation(Session& session) {
 }
 
 TEST(Allocation, ARunOfATinyNetworkAllocatesNothing) {
-  const auto folder = std::filesystem::temp_directory_path() / ("maru_allocation_" + std::to_string(::getpid()));
+  const auto folder =
+      std::filesystem::temp_directory_path() / ("maru_allocation_" + std::to_string(::getpid()));
   ModelOptions options;
   options.batch = 2;
   const Model model = Model::load(testing::write_tiny_model(folder), options);

@@ -1,5 +1,5 @@
-// Every operator's cases on every device, by every offer, in every heap that the test can fill, whole and as
-// a channel window, against the reference kernel in double precision.
+// Every operator's cases on every device, by every offer, in every heap that the test can fill, whole
+// and as a channel window, against the reference kernel in double precision.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -31,7 +31,8 @@ class Operands {
       std::vector<std::byte>& bytes = bytes_.emplace_back(std::max<std::size_t>(desc.bytes(), 1));
       const std::vector<double> values = testing::draw(desc.count(), test.low, test.high, random);
       for (std::size_t i = 0; i < values.size(); ++i) {
-        if (desc.dtype == DType::f32) reinterpret_cast<float*>(bytes.data())[i] = static_cast<float>(values[i]);
+        if (desc.dtype == DType::f32)
+          reinterpret_cast<float*>(bytes.data())[i] = static_cast<float>(values[i]);
         if (desc.dtype == DType::u8) bytes[i] = static_cast<std::byte>(values[i]);
       }
     }
@@ -85,7 +86,8 @@ class OfferRun {
     const auto constant = std::make_unique<bool[]>(test_.src.size());
     for (std::size_t i = 0; i < test_.src.size(); ++i) {
       constant[i] = i >= test_.data;
-      src.push_back(constant[i] ? test_.src[i] : laid_out(test_.src[i], offer_.src[i], offer_.src_window));
+      src.push_back(constant[i] ? test_.src[i]
+                                : laid_out(test_.src[i], offer_.src[i], offer_.src_window));
     }
     for (std::size_t i = 0; i < results.size(); ++i) {
       dst.push_back(laid_out(results[i], offer_.dst[i], offer_.dst_window));
@@ -96,7 +98,8 @@ class OfferRun {
     for (const TensorDesc& desc : dst) dst_.push_back(room_for(desc));
     Tensor workspace;
     if (kernel->workspace_bytes() > 0) {
-      buffers_.push_back(std::make_unique<Buffer>(heap_.allocate(kernel->workspace_bytes(), "workspace")));
+      buffers_.push_back(
+          std::make_unique<Buffer>(heap_.allocate(kernel->workspace_bytes(), "workspace")));
       workspace = {{DType::u8, {static_cast<std::int64_t>(kernel->workspace_bytes())}, Layout::plain()},
                    buffers_.back().get(),
                    0};
@@ -121,10 +124,17 @@ class OfferRun {
   // A window begins one block into a tensor that has two blocks more.
   TensorDesc laid_out(const TensorDesc& desc, Layout layout, bool takes_window) const {
     TensorDesc result = desc.with(layout.kind == Layout::Kind::any ? Layout::plain() : layout);
-    const bool fits = windows_ && takes_window && desc.shape.rank() == 4 &&
-                      desc.shape[1] % result.layout.block == 0;
-    if (fits) result.layout = result.layout.window_of(desc.shape[1] + kExtraBlocks * result.layout.block);
+    if (windows_ && takes_window && desc.shape.rank() == 4) {
+      result.layout =
+          result.layout.window_of(padded_channels(result) + kExtraBlocks * result.layout.block);
+    }
     return result;
+  }
+
+  // The last block of a tensor is its own, also where channels do not fill it.
+  static std::int64_t padded_channels(const TensorDesc& desc) {
+    const std::int64_t block = desc.layout.block;
+    return (desc.shape[1] + block - 1) / block * block;
   }
 
   Tensor room_for(const TensorDesc& desc) {
@@ -160,11 +170,12 @@ class OfferRun {
 
   void compare(std::size_t which, const std::vector<double>& expected) {
     const HostView view = dst_[which].buffer->map(Access::read);
-    const std::vector<double> got = testing::read(dst_[which].desc, view.bytes().subspan(dst_[which].offset));
+    const std::vector<double> got =
+        testing::read(dst_[which].desc, view.bytes().subspan(dst_[which].offset));
     ASSERT_EQ(got.size(), expected.size());
-    const double magnitude = std::accumulate(expected.begin(), expected.end(), 1e-3, [](double a, double b) {
-      return std::max(a, std::fabs(b));
-    });
+    const double magnitude =
+        std::accumulate(expected.begin(), expected.end(), 1e-3,
+                        [](double a, double b) { return std::max(a, std::fabs(b)); });
     double worst = 0;
     std::size_t at = 0;
     for (std::size_t i = 0; i < got.size(); ++i) {
@@ -175,8 +186,8 @@ class OfferRun {
       }
     }
     // Single precision with sums of a few hundred terms; Winograd's transforms cost one digit.
-    EXPECT_LE(worst, 5e-6) << "result " << which << " element " << at << ": expected " << expected[at] << ", got "
-                           << got[at];
+    EXPECT_LE(worst, 5e-6) << "result " << which << " element " << at << ": expected " << expected[at]
+                           << ", got " << got[at];
   }
 
   // What lies around a window is another tensor's.
@@ -187,7 +198,8 @@ class OfferRun {
       const auto all = view.as<float>();
       const auto stride = static_cast<std::size_t>(tensor.desc.image_stride());
       const std::size_t begin = tensor.offset / sizeof(float);
-      const std::size_t length = static_cast<std::size_t>(tensor.desc.channel_offset(tensor.desc.shape[1]));
+      const std::size_t length =
+          static_cast<std::size_t>(tensor.desc.channel_offset(padded_channels(tensor.desc)));
       for (std::size_t i = 0; i < all.size(); ++i) {
         const bool is_inside = i % stride >= begin && i % stride < begin + length;
         if (is_inside) continue;
@@ -240,8 +252,9 @@ TEST_P(Conformance, EveryOfferEqualsTheReference) {
         if (!heap->traits().host_visible || !heap->traits().device_visible) continue;
         for (const bool windows : {false, true}) {
           if (windows && !offer.src_window && !offer.dst_window) continue;
-          SCOPED_TRACE(fmt::format("{} {} in {}: {} {} -> {}", device->name(), offer.kernel, heap->name(),
-                                   windows ? "windows" : "whole", offer.src[0].str(), offer.dst[0].str()));
+          SCOPED_TRACE(fmt::format("{} {} in {}: {} {} -> {}", device->name(), offer.kernel,
+                                   heap->name(), windows ? "windows" : "whole", offer.src[0].str(),
+                                   offer.dst[0].str()));
           OfferRun(*device, *heap, test, offer, windows).run();
         }
       }
@@ -259,7 +272,8 @@ std::vector<Subject> subjects() {
 
 std::string name_of(const ::testing::TestParamInfo<Subject>& info) {
   std::string name = fmt::format("{}_{}_{}", info.index, info.param.op, info.param.test->name);
-  std::ranges::replace_if(name, [](unsigned char c) { return std::isalnum(c) == 0; }, '_');
+  std::ranges::replace_if(
+      name, [](unsigned char c) { return std::isalnum(c) == 0; }, '_');
   return name;
 }
 

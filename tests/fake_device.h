@@ -1,5 +1,6 @@
-// A device for planner tests: it plans like a real one and computes nothing, so that plans are the same text
-// on every machine. Convolutions want blocks of 4 channels, softmax plain memory, the rest takes both.
+// A device for planner tests: it plans like a real one and computes nothing, so that plans are the same
+// text on every machine. Convolutions want blocks of 4 channels, softmax plain memory, the rest takes
+// both.
 #pragma once
 
 #include <memory>
@@ -48,8 +49,8 @@ class FakeKernel final : public Kernel {
 
 struct FakeDevice final : Device {
   bool takes_windows = true;
-  std::size_t workspace = 0;         // of every convolution
-  std::string_view unsupported;      // name of an operator that it cannot run
+  std::size_t workspace = 0;     // of every convolution
+  std::string_view unsupported;  // name of an operator that it cannot run
 
   std::string_view name() const override { return "fake"; }
   std::string description() const override { return "computes nothing"; }

@@ -77,7 +77,8 @@ TEST_P(Golden, ScoresAreCaffes) {
     const std::span<const float> scores = session.output("prob").as<float>();
     for (int slot = 0; slot < way.batch; ++slot) {
       const auto expected = golden(network, numbered("outputs", first + slot));
-      const auto mine = scores.subspan(static_cast<std::size_t>(slot) * expected.size(), expected.size());
+      const auto mine =
+          scores.subspan(static_cast<std::size_t>(slot) * expected.size(), expected.size());
       EXPECT_LE(largest_difference(mine, expected), 1e-5) << "photo " << first + slot;
     }
   }
@@ -101,30 +102,30 @@ class InnerValues : public ::testing::TestWithParam<bool> {};
 
 TEST_P(InnerValues, AreCaffes) {
   MARU_NEEDS_SHARED("golden/googlenet/blobs");
-  const std::vector<std::string> names{"conv1/7x7_s2",        "pool1/norm1",  "conv2/norm2",
-                                       "inception_3a/output", "inception_4e/output",
-                                       "pool5/7x7_s1",        "loss3/classifier"};
+  const std::vector<std::string> names{"conv1/7x7_s2",        "pool1/norm1",         "conv2/norm2",
+                                       "inception_3a/output", "inception_4e/output", "pool5/7x7_s1",
+                                       "loss3/classifier"};
   ModelOptions options;
   options.photos = false;
   options.outputs = names;
   options.optimize = GetParam();
   const Model model = Model::load(testing::shared_folder() / kGoogLeNet.model, options);
   Session session(model);
-  std::ranges::copy(golden(kGoogLeNet, numbered("inputs", 0)), session.input("data").as<float>().begin());
+  std::ranges::copy(golden(kGoogLeNet, numbered("inputs", 0)),
+                    session.input("data").as<float>().begin());
   session.run();
   for (const std::string& name : names) {
     std::string file = name;
     std::ranges::replace(file, '/', '_');
     const auto expected = golden(kGoogLeNet, "blobs/00__" + file + ".npy");
-    const double magnitude = std::fabs(*std::ranges::max_element(
-        expected, {}, [](float value) { return std::fabs(value); }));
+    const double magnitude = std::fabs(
+        *std::ranges::max_element(expected, {}, [](float value) { return std::fabs(value); }));
     EXPECT_LE(largest_difference(session.output(name).as<float>(), expected) / magnitude, 1e-4) << name;
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(GoogLeNet, InnerValues, ::testing::Bool(), [](const auto& tested) {
-  return tested.param ? "rewritten" : "as_written";
-});
+INSTANTIATE_TEST_SUITE_P(GoogLeNet, InnerValues, ::testing::Bool(),
+                         [](const auto& tested) { return tested.param ? "rewritten" : "as_written"; });
 
 // From the photo on: decoding, resizing and normalising are OpenCV's to the level.
 TEST(Photos, AreNamedAsByCaffe) {

@@ -20,15 +20,20 @@ using testing::FakeDevice;
 // A graph in a few words: every call adds a node whose value has the node's name.
 class Builder {
  public:
-  explicit Builder(Shape shape) { graph.name = "net"; graph.add_input("data", {DType::f32, shape, {}}); }
+  explicit Builder(Shape shape) {
+    graph.name = "net";
+    graph.add_input("data", {DType::f32, shape, {}});
+  }
 
-  Builder& conv(const std::string& name, const std::string& src, std::int64_t outputs, std::int64_t kernel = 1) {
+  Builder& conv(const std::string& name, const std::string& src, std::int64_t outputs,
+                std::int64_t kernel = 1) {
     const ValueId in = graph.require(src);
     const std::int64_t pad = kernel / 2;
     const Conv op{outputs, Window{{kernel, kernel}, {1, 1}, {pad, pad}, {1, 1}}, 1, false};
     const Shape weight{outputs, graph.value(in).desc.shape[1], kernel, kernel};
     const auto count = static_cast<std::size_t>(weight.count());
-    const ValueId w = graph.add_constant(name + "/w", std::make_shared<Constant>(weight, std::vector<float>(count)));
+    const ValueId w =
+        graph.add_constant(name + "/w", std::make_shared<Constant>(weight, std::vector<float>(count)));
     graph.add_node(name, op, {in, w}, {name});
     return *this;
   }
@@ -66,7 +71,8 @@ class Builder {
 
  private:
   static std::string describe(const Operand& operand) {
-    return fmt::format("{}:{}@{}+{}", operand.name, operand.desc.layout.str(), operand.region, operand.offset);
+    return fmt::format("{}:{}@{}+{}", operand.name, operand.desc.layout.str(), operand.region,
+                       operand.offset);
   }
 };
 
@@ -95,7 +101,8 @@ TEST(Planner, ConcatenationIsWrittenInPlace) {
             "arena 384\n");
 }
 
-// The heart of an inception block: the merged convolution's last slice is the concatenation's first part.
+// The heart of an inception block: the merged convolution's last slice is the concatenation's first
+// part.
 TEST(Planner, MergedSiblingsAndConcatenationOverlap) {
   Builder net({1, 4, 1, 1});
   net.conv("m", "data", 16).node("cut", Slice{1, {4, 8}, 3}, {"m"}, {"r5", "r3", "one"});
@@ -107,6 +114,30 @@ TEST(Planner, MergedSiblingsAndConcatenationOverlap) {
             "three r3:nChw4c@1+16 -> three:nChw4c@1+64\n"
             "next join:nChw4c@1+32 -> next:nChw4c@3+0\n"
             "arena 112\n");
+}
+
+// Channels that only fill up to a block are nobody's, and may begin anywhere.
+TEST(Planner, UnreadPartsOfASliceNeedNoBlock) {
+  Builder net({1, 4, 1, 1});
+  net.conv("m", "data", 16).node("cut", Slice{1, {5, 8}, 3}, {"m"}, {"five", "unused", "eight"});
+  net.conv("a", "five", 4).conv("b", "eight", 4).output("a").output("b");
+  EXPECT_EQ(net.plan(),
+            "m data:nChw4c@2+0 -> m:nChw4c@1+0\n"
+            "a five:nChw4c@1+0 -> a:nChw4c@3+0\n"
+            "b eight:nChw4c@1+32 -> b:nChw4c@4+0\n"
+            "arena 64\n");
+}
+
+// So do the windows of a batch: the last block of each is its own, though channels do not fill it.
+TEST(Planner, WindowsOfABatchMayEndInsideABlock) {
+  Builder net({2, 4, 1, 1});
+  net.conv("m", "data", 16).node("cut", Slice{1, {5, 8}, 3}, {"m"}, {"five", "unused", "eight"});
+  net.conv("a", "five", 4).conv("b", "eight", 4).output("a").output("b");
+  EXPECT_EQ(net.plan(),
+            "m data:nChw4c@2+0 -> m:nChw4c@1+0\n"
+            "a five:nChw4c[16]@1+0 -> a:nChw4c@3+0\n"
+            "b eight:nChw4c[16]@1+32 -> b:nChw4c@4+0\n"
+            "arena 128\n");
 }
 
 TEST(Planner, BatchesUseWindowsWhereKernelsTakeThem) {
@@ -179,7 +210,10 @@ TEST(Planner, NeverWritesIntoTheCallersInput) {
 
 TEST(Planner, ReshapeIsALook) {
   Builder net({2, 4, 2, 1});
-  net.node("r", Unary{}, {"data"}).node("flat", Flatten{}, {"r"}).node("s", Softmax{}, {"flat"}).output("s");
+  net.node("r", Unary{}, {"data"})
+      .node("flat", Flatten{}, {"r"})
+      .node("s", Softmax{}, {"flat"})
+      .output("s");
   EXPECT_EQ(net.plan(),
             "r data:nchw@2+0 -> r:nchw@1+0\n"
             "s flat:nchw@1+0 -> s:nchw@3+0\n"
@@ -237,7 +271,9 @@ TEST(Planner, PackedConstantsAreSharedByEqualKernelsAlone) {
 
 TEST(Arena, BlocksThatLiveTogetherNeverOverlap) {
   std::uint32_t state = 1;
-  const auto next = [&](std::uint32_t below) { return (state = state * 1664525u + 1013904223u) / 65536 % below; };
+  const auto next = [&](std::uint32_t below) {
+    return (state = state * 1664525u + 1013904223u) / 65536 % below;
+  };
   for (int round = 0; round < 200; ++round) {
     std::vector<planning::Block> blocks;
     const std::size_t steps = 1 + next(20);
@@ -250,7 +286,8 @@ TEST(Arena, BlocksThatLiveTogetherNeverOverlap) {
     std::size_t lower_bound = 0;
     for (std::size_t step = 0; step < steps; ++step) {
       std::size_t live = 0;
-      for (const auto& block : blocks) live += block.first <= step && step <= block.last ? block.bytes : 0;
+      for (const auto& block : blocks)
+        live += block.first <= step && step <= block.last ? block.bytes : 0;
       lower_bound = std::max(lower_bound, live);
     }
     EXPECT_GE(arena, lower_bound);

@@ -1,7 +1,6 @@
 // Sessions through the public API: memory, threads, batches, photos, and what bad input gets.
 #include <gtest/gtest.h>
 #include <maru/maru.h>
-
 #include <unistd.h>
 
 #include <array>
@@ -39,7 +38,8 @@ class SessionTest : public ::testing::Test {
     }
     return moved;
   }
-  static constexpr std::array<unsigned char, 3> kRed{250, 10, 10}, kGreen{10, 250, 10}, kBlue{10, 10, 250};
+  static constexpr std::array<unsigned char, 3> kRed{250, 10, 10}, kGreen{10, 250, 10},
+      kBlue{10, 10, 250};
 
   fs::path folder_;
 };
@@ -178,14 +178,19 @@ TEST_F(SessionTest, BadModelsAreExplained) {
     return std::string("no error");
   };
   EXPECT_EQ(message([](ModelOptions& o) { o.device = "abacus"; }),
-            "[device] expected one of auto, cpu, got \"abacus\"; try `maru devices` to see what this machine offers");
-  EXPECT_NE(message([](ModelOptions& o) { o.batch = -1; }).find("expected 1 or more"), std::string::npos);
+            "[device] expected one of auto, cpu, got \"abacus\"; try `maru devices` to see what this "
+            "machine offers");
+  EXPECT_NE(message([](ModelOptions& o) { o.batch = -1; }).find("expected 1 or more"),
+            std::string::npos);
   EXPECT_NE(message([](ModelOptions& o) { o.outputs = {"cnv"}; }).find("conv"), std::string::npos);
-  EXPECT_NE(message([](ModelOptions& o) { o.weights = "/missing"; }).find("no such file"), std::string::npos);
+  EXPECT_NE(message([](ModelOptions& o) { o.weights = "/missing"; }).find("no such file"),
+            std::string::npos);
   std::ofstream(folder_ / "labels.txt") << "red\ngreen\n";
-  EXPECT_NE(message([](ModelOptions&) {}).find("expected 4 labels, one for each score, got 2"), std::string::npos);
+  EXPECT_NE(message([](ModelOptions&) {}).find("expected 4 labels, one for each score, got 2"),
+            std::string::npos);
   std::ofstream(folder_ / "model.json") << "{\"preprocessing\": {\"mean\": \"high\"}}";
-  EXPECT_NE(message([](ModelOptions&) {}).find("mean] expected 1 or 3 numbers, got \"high\""), std::string::npos);
+  EXPECT_NE(message([](ModelOptions&) {}).find("mean] expected 1 or 3 numbers, got \"high\""),
+            std::string::npos);
   std::ofstream(folder_ / "model.json") << "{";
   EXPECT_NE(message([](ModelOptions&) {}).find("expected a card in JSON"), std::string::npos);
 }

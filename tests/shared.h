@@ -16,7 +16,7 @@ inline std::filesystem::path shared_folder() {
 }  // namespace maru::testing
 
 // Skips the test, and says so, where that data is absent.
-#define MARU_NEEDS_SHARED(path)                                                            \
-  if (!std::filesystem::exists(maru::testing::shared_folder() / (path)))                    \
-  GTEST_SKIP() << "needs " << (maru::testing::shared_folder() / (path)).string()            \
+#define MARU_NEEDS_SHARED(path)                                                  \
+  if (!std::filesystem::exists(maru::testing::shared_folder() / (path)))         \
+  GTEST_SKIP() << "needs " << (maru::testing::shared_folder() / (path)).string() \
                << ", which is not there; MARU_SHARED names another folder"

@@ -1,0 +1,60 @@
+// Session: one stream of runs of a Model, with the memory for it. One thread at a time may use a
+// session; for several threads, make several sessions of one model. run() allocates nothing.
+#pragma once
+
+#include <maru/model.h>
+
+#include <memory>
+#include <vector>
+
+namespace maru {
+
+struct Score {
+  std::int64_t index;
+  std::string_view label;  // empty when the model has no labels; lives as long as the model
+  float score;
+};
+
+struct CopyRecord {
+  std::string step, tensor, cause;
+  std::uint64_t times, bytes;
+  double seconds;
+};
+
+class MARU_API Session {
+ public:
+  // Throws Error naming the tensor when there is not enough memory.
+  explicit Session(const Model& model);
+  Session(Session&&) noexcept;
+  Session& operator=(Session&&) noexcept;
+  ~Session();
+
+  // Decodes a photo (JPEG, PNG, PPM/PGM) straight into the memory that the plan has for image `slot`
+  // (0 to batch - 1). Throws Error for a file that is no such photo; the slot then holds no photo.
+  void load_photo(const std::filesystem::path& file, std::int64_t slot = 0);
+  void load_photo(std::span<const std::byte> encoded, std::string_view name, std::int64_t slot = 0);
+  // The memory itself, to be filled by a camera or a decoder of the caller: height rows of width RGB
+  // pixels, tightly packed. Valid until the next call for any slot.
+  std::span<std::uint8_t> photo(std::int64_t width, std::int64_t height, std::int64_t slot = 0);
+
+  // Views of planned memory; no copy. Outputs hold the last run's results. Throws Error for a name that
+  // is neither an input nor an output of the model.
+  TensorSpan input(std::string_view name);
+  TensorSpan output(std::string_view name) const;
+
+  // Throws Error when a photo slot of the batch was never filled.
+  void run();
+
+  // The `count` best scores of the first output, best first; equal scores by index.
+  std::vector<Score> top(std::size_t count = 5, std::int64_t slot = 0) const;
+
+  // Every copy that runs so far have made. Empty where the plan has none.
+  std::vector<CopyRecord> copies() const;
+  std::size_t arena_bytes() const;
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace maru
