@@ -1,6 +1,6 @@
-// maru beside OpenCV's dnn module on the same network, input and number of threads: in ABBA blocks, so that
-// what else the machine does falls on both. Prints a row for each network and number of threads, and whether
-// both gave the same scores.
+// maru beside OpenCV's dnn module on the same network, input and number of threads: in ABBA blocks, so
+// that what else the machine does falls on both. Prints a row for each network and number of threads,
+// and whether both gave the same scores.
 //
 //   build/release/bench/opencv_dnn MODEL_FOLDER... [--blocks 12] [--runs 20] [--threads 1,2]
 //   build/release/bench/opencv_dnn --once MODEL_FOLDER PHOTO     classify one photo with OpenCV alone
@@ -29,7 +29,8 @@ struct Settings {
 };
 
 cv::dnn::Net opencv_net(const maru::Package& package) {
-  cv::dnn::Net net = cv::dnn::readNetFromCaffe(package.network.string(), package.weights.value().string());
+  cv::dnn::Net net =
+      cv::dnn::readNetFromCaffe(package.network.string(), package.weights.value().string());
   net.setPreferableBackend(cv::dnn::DNN_BACKEND_OPENCV);
   return net;
 }
@@ -83,9 +84,9 @@ void compare(const std::string& folder, int threads, const Settings& settings) {
     difference = std::max(difference, std::fabs(own[i] - flat.at<float>(static_cast<int>(i))));
   }
   const auto ratio = maru::bench::ratio_of(theirs, mine);
-  fmt::print("| {} | {} | {:.2f} ms | {:.2f} ms | {:.2f} ({:.2f} to {:.2f}) | {:.1e} |\n", model.name(), threads,
-             maru::bench::median(mine), maru::bench::median(theirs), ratio.value, ratio.low, ratio.high,
-             difference);
+  fmt::print("| {} | {} | {:.2f} ms | {:.2f} ms | {:.2f} ({:.2f} to {:.2f}) | {:.1e} |\n", model.name(),
+             threads, maru::bench::median(mine), maru::bench::median(theirs), ratio.value, ratio.low,
+             ratio.high, difference);
   std::fflush(stdout);
 }
 
@@ -100,7 +101,8 @@ int classify_once(const std::string& folder, const std::string& photo) {
   cv::Point best;
   double score = 0;
   cv::minMaxLoc(scores, nullptr, &score, nullptr, &best);
-  const auto labels = maru::read_labels(package.labels.value(), static_cast<std::int64_t>(scores.total()));
+  const auto labels =
+      maru::read_labels(package.labels.value(), static_cast<std::int64_t>(scores.total()));
   fmt::print("{:.1f} % {}\n", score * 100, labels[static_cast<std::size_t>(best.x)]);
   return 0;
 }
@@ -126,8 +128,11 @@ int main(int argc, char** argv) {
         settings.models.push_back(words[i]);
       }
     }
-    fmt::print("maru {} on {}; OpenCV {}\n\n", maru::version(), maru::devices()[0].description, CV_VERSION);
-    fmt::print("| network | threads | maru | OpenCV | OpenCV / maru (95 %) | largest difference of scores |\n");
+    fmt::print("maru {} on {}; OpenCV {}\n\n", maru::version(), maru::devices()[0].description,
+               CV_VERSION);
+    fmt::print(
+        "| network | threads | maru | OpenCV | OpenCV / maru (95 %) | largest difference of scores "
+        "|\n");
     fmt::print("|---|---|---|---|---|---|\n");
     for (const std::string& model : settings.models) {
       for (const int threads : settings.threads) compare(model, threads, settings);

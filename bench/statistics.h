@@ -18,8 +18,9 @@ struct Ratio {
   double value, low, high;  // 95 % interval
 };
 
-// a[i] and b[i] were measured next to each other. Block bootstrap: whole pairs are drawn again, with a fixed
-// seed, 4000 times; the interval is from the 2.5th to the 97.5th percentile of the ratio of medians.
+// a[i] and b[i] were measured next to each other. Block bootstrap: whole pairs are drawn again, with a
+// fixed seed, 4000 times; the interval is from the 2.5th to the 97.5th percentile of the ratio of
+// medians.
 inline Ratio ratio_of(const std::vector<double>& a, const std::vector<double>& b) {
   std::mt19937 random(1);
   std::vector<double> ratios;
@@ -33,7 +34,8 @@ inline Ratio ratio_of(const std::vector<double>& a, const std::vector<double>& b
     ratios.push_back(median(drawn_a) / median(drawn_b));
   }
   std::ranges::sort(ratios);
-  return {median(a) / median(b), ratios[ratios.size() / 40], ratios[ratios.size() - 1 - ratios.size() / 40]};
+  return {median(a) / median(b), ratios[ratios.size() / 40],
+          ratios[ratios.size() - 1 - ratios.size() / 40]};
 }
 
 }  // namespace maru::bench

@@ -1,5 +1,6 @@
-// The convolutions of a network one by one: every offer of the CPU with its time, rate and what it costs to
-// make and to pack. The floor is the multiply-adds at the rate that the best offer of any layer reaches.
+// The convolutions of a network one by one: every offer of the CPU with its time, rate and what it
+// costs to make and to pack. The floor is the multiply-adds at the rate that the best offer of any
+// layer reaches.
 //
 //   build/release/bench/kernels/conv NETWORK.prototxt WEIGHTS.caffemodel [threads] [runs]
 #include "ops/conv.h"
@@ -32,7 +33,8 @@ struct Result {
   double make, pack, run;
 };
 
-Result measure(const Device& device, const Graph& graph, const Node& node, const Offer& offer, int runs) {
+Result measure(const Device& device, const Graph& graph, const Node& node, const Offer& offer,
+               int runs) {
   std::vector<TensorDesc> src = graph.descs(node.src), dst = graph.descs(node.dst);
   const auto constant = std::make_unique<bool[]>(src.size());
   for (std::size_t i = 0; i < src.size(); ++i) {
@@ -42,8 +44,9 @@ Result measure(const Device& device, const Graph& graph, const Node& node, const
   dst[0].layout = offer.dst[0];
   std::unique_ptr<Kernel> kernel;
   Result result{};
-  result.make = seconds(
-      [&] { kernel = device.compile({node.op, src, dst, {constant.get(), src.size()}}, offer); });
+  result.make = seconds([&] {
+    kernel = device.compile({node.op, src, dst, {constant.get(), src.size()}}, offer);
+  });
   result.kernel = kernel->name();
   const Heap& heap = *device.heaps()[0];
   std::vector<std::unique_ptr<Buffer>> buffers;
@@ -68,7 +71,8 @@ Result measure(const Device& device, const Graph& graph, const Node& node, const
   const auto queue = device.make_queue();
   queue->begin();
   result.run = std::numeric_limits<double>::infinity();
-  for (int i = 0; i < runs; ++i) result.run = std::min(result.run, seconds([&] { launch->run(*queue); }));
+  for (int i = 0; i < runs; ++i)
+    result.run = std::min(result.run, seconds([&] { launch->run(*queue); }));
   return result;
 }
 
@@ -89,8 +93,10 @@ int main(int argc, char** argv) {
     RewriteOptions rewrite;
     rewrite.sibling_alignment = device->channel_block();
     rewrite_for_inference(graph, log, rewrite);
-    fmt::print("{}\n\n| layer | result | MFLOP | kernel | make ms | pack ms | run ms | GFLOP/s |\n"
-               "|---|---|---|---|---|---|---|---|\n", device->description());
+    fmt::print(
+        "{}\n\n| layer | result | MFLOP | kernel | make ms | pack ms | run ms | GFLOP/s |\n"
+        "|---|---|---|---|---|---|---|---|\n",
+        device->description());
     for (const Node& node : graph.nodes()) {
       if (node.op.as<Conv>() == nullptr) continue;
       const std::vector<TensorDesc> src = graph.descs(node.src), dst = graph.descs(node.dst);
@@ -100,8 +106,8 @@ int main(int argc, char** argv) {
         if (offer.kernel == "reference") continue;
         const Result result = measure(*device, graph, node, offer, runs);
         fmt::print("| {} | {} | {:.1f} | {} {} | {:.2f} | {:.2f} | {:.3f} | {:.0f} |\n", node.name,
-                   dst[0].shape.str(), flops / 1e6, result.kernel, offer.dst[0].str(), result.make * 1e3,
-                   result.pack * 1e3, result.run * 1e3, flops / result.run / 1e9);
+                   dst[0].shape.str(), flops / 1e6, result.kernel, offer.dst[0].str(),
+                   result.make * 1e3, result.pack * 1e3, result.run * 1e3, flops / result.run / 1e9);
       }
     }
     return 0;

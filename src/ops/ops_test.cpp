@@ -291,7 +291,7 @@ TEST(Concat, RejectsAndSpells) {
   EXPECT_THROW(Op(Concat{}).infer({}), Error);
   const std::vector<TensorDesc> mixed{f32({1, 2}), {DType::f64, {1, 2}, Layout::plain()}};
   EXPECT_THROW(Op(Concat{}).infer(mixed), Error);
-  EXPECT_EQ(parsed("Concat", {}), "concat ");
+  EXPECT_EQ(parsed("Concat", {}), "concat");
   EXPECT_EQ(parsed("Concat", {{"concat_dim", {"0"}}}), "concat axis=0");
   EXPECT_THROW(parsed("Concat", {{"concat_dim", {"0"}}, {"axis", {"0"}}}), Error);
 }
@@ -490,7 +490,7 @@ TEST(Identity, RepeatsItsInput) {
   expect_rejected(Identity{Identity::Reason::split, 0}, {{2}}, "outputs");
   expect_rejected(Identity{Identity::Reason::split, INT64_MAX}, {{2}}, "outputs");
   EXPECT_EQ(parsed("Split", {}, {1, 3}), "identity reason=split outputs=3");
-  EXPECT_EQ(parsed("Dropout", {{"dropout_ratio", {"0.4"}}}), "identity ");
+  EXPECT_EQ(parsed("Dropout", {{"dropout_ratio", {"0.4"}}}), "identity");
 }
 
 Data pixels(Shape shape, std::vector<double> values) {
