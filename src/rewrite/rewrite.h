@@ -1,0 +1,61 @@
+// Rewrites: Graph -> smaller Graph that computes the same outputs. Each pass may be used alone, leaves
+// the graph tidy and tells whether it changed anything. A value that is a graph output stays, with its
+// name; constants are never changed, only replaced, since other nodes and graphs may share them. Ids
+// change.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "graph/graph.h"
+#include "ops/unary.h"
+
+namespace maru {
+
+// What was done, in order: "fused relu conv1/relu_7x7 into conv1/7x7_s2".
+struct RewriteLog {
+  std::vector<std::string> lines;
+
+  template <class... Args>
+  void add(fmt::format_string<Args...> text, Args&&... args) {
+    lines.push_back(fmt::format(text, std::forward<Args>(args)...));
+  }
+};
+
+// relu, elu, sigmoid and tanh: what most kernels apply to their result.
+bool is_common_activation(const Unary& unary);
+
+struct RewriteOptions {
+  std::function<bool(const Unary&)> fusable = is_common_activation;
+  // Convolutions that must read one value before they are merged; 0 leaves all apart.
+  std::size_t least_siblings = 2;
+  // Channel offsets of merged convolutions are made multiples of this, with channels of zero weights
+  // between them where needed, so that each is a window of a blocked layout too. 1: as they fall.
+  std::int64_t sibling_alignment = 1;
+};
+
+// All passes, in the order below, until none changes anything.
+void rewrite_for_inference(Graph& graph, RewriteLog& log, const RewriteOptions& options = {});
+
+// Dropout, Split, a Reshape to the same shape, a Power of 1 and whatever else gives back its input.
+// Keeps one whose input and result are both asked for. InnerProduct reads through a Flatten or Reshape
+// before it.
+bool drop_identities(Graph& graph, RewriteLog& log);
+
+// BatchNorm, Scale, Bias and linear Power into the convolution or inner product before them, or after
+// them where that is exact (no padding, or no shift). Those left over: neighbours become one Scale or
+// Power. Folded parameters are computed in double.
+bool fold_affine(Graph& graph, RewriteLog& log);
+
+// A Unary that alone reads a convolution, inner product or eltwise becomes its activation.
+bool fuse_activations(Graph& graph, RewriteLog& log,
+                      const std::function<bool(const Unary&)>& fusable = is_common_activation);
+
+// 1x1 convolutions of one value, alike in stride, activation and bias, become one with a Slice behind
+// it. A member that is the first operand of a concatenation comes last, so that its channels can lie in
+// the merged result and in the concatenation at once; one that is the last operand comes first.
+bool merge_siblings(Graph& graph, RewriteLog& log, std::size_t least = 2, std::int64_t alignment = 1);
+
+}  // namespace maru
