@@ -1,11 +1,15 @@
 #include "graph/constant.h"
 
+#include <sys/mman.h>
+#include <unistd.h>
+
 #include "base/error.h"
 
 namespace maru {
 
-Constant::Constant(TensorDesc desc, std::span<const std::byte> bytes, std::shared_ptr<const void> owner)
-    : desc_(desc), owner_(std::move(owner)), bytes_(bytes) {
+Constant::Constant(TensorDesc desc, std::span<const std::byte> bytes, std::shared_ptr<const void> owner,
+                   Storage storage)
+    : desc_(desc), owner_(std::move(owner)), bytes_(bytes), storage_(storage) {
   if (bytes.size() != desc.bytes()) {
     throw Error("constant", fmt::format("{} bytes for {}", desc.bytes(), desc.str()),
                 fmt::format("{}", bytes.size()));
@@ -27,6 +31,16 @@ std::vector<float> Constant::floats() const {
   std::vector<float> values(bytes_.size() / sizeof(float));
   std::memcpy(values.data(), bytes_.data(), bytes_.size());
   return values;
+}
+
+void Constant::release_pages() const noexcept {
+  if (storage_ != Storage::file) return;
+  static const auto page = static_cast<std::uintptr_t>(::sysconf(_SC_PAGESIZE));
+  const auto begin = reinterpret_cast<std::uintptr_t>(bytes_.data());
+  const std::uintptr_t first = (begin + page - 1) / page * page;  // pages at the ends have neighbours
+  const std::uintptr_t last = (begin + bytes_.size()) / page * page;
+  if (first >= last) return;
+  ::madvise(const_cast<std::byte*>(bytes_.data()) + (first - begin), last - first, MADV_DONTNEED);
 }
 
 }  // namespace maru

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <cstring>
 #include <memory>
 #include <span>
@@ -14,8 +15,14 @@ namespace maru {
 
 class Constant {
  public:
+  enum class Storage : std::uint8_t {
+    memory,
+    file,  // a read-only mapping, whose pages the kernel can take back and read again
+  };
+
   // Borrows `bytes`, which `owner` keeps alive. The layout of desc must be plain and its size must fit.
-  Constant(TensorDesc desc, std::span<const std::byte> bytes, std::shared_ptr<const void> owner);
+  Constant(TensorDesc desc, std::span<const std::byte> bytes, std::shared_ptr<const void> owner,
+           Storage storage = Storage::memory);
   // Owns the values; one f32 tensor of this shape. Throws Error when the counts differ.
   Constant(Shape shape, std::vector<float> values);
 
@@ -23,11 +30,14 @@ class Constant {
   std::span<const std::byte> bytes() const noexcept { return bytes_; }
   // A copy as floats, for rewriting. Only f32 constants.
   std::vector<float> floats() const;
+  // The bytes are not needed for now: pages of a file that hold nothing else need not stay in memory.
+  void release_pages() const noexcept;
 
  private:
   TensorDesc desc_;
   std::shared_ptr<const void> owner_;
   std::span<const std::byte> bytes_;
+  Storage storage_ = Storage::memory;
 };
 
 }  // namespace maru

@@ -1,8 +1,13 @@
 #include "graph/graph.h"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
 
 #include "base/error.h"
+#include "base/mapped_file.h"
 
 namespace maru {
 namespace {
@@ -127,6 +132,26 @@ TEST(Constant, KnowsWhatFits) {
   const float value = 2.5f;
   std::memcpy(file.data() + 1, &value, sizeof value);
   EXPECT_EQ(Constant(vec(1), std::span(file).subspan(1, 4), nullptr).floats()[0], 2.5f);
+}
+
+// Pages that were let go read the same again; memory that is no file stays.
+TEST(Constant, ReleasedPagesComeBack) {
+  const std::filesystem::path path =
+      std::filesystem::temp_directory_path() / ("maru_constant_" + std::to_string(::getpid()));
+  std::vector<float> values(5000);
+  for (std::size_t i = 0; i < values.size(); ++i) values[i] = static_cast<float>(i);
+  std::ofstream(path, std::ios::binary)
+      .write(reinterpret_cast<const char*>(values.data()),
+             static_cast<std::streamsize>(values.size() * sizeof(float)));
+  const auto file = std::make_shared<const MappedFile>(path);
+  const Constant mapped(vec(5000), file->bytes(), file, Constant::Storage::file);
+  EXPECT_EQ(mapped.floats(), values);
+  mapped.release_pages();
+  EXPECT_EQ(mapped.floats(), values);
+  const Constant owned({5000}, values);
+  owned.release_pages();
+  EXPECT_EQ(owned.floats(), values);
+  std::filesystem::remove(path);
 }
 
 }  // namespace

@@ -52,10 +52,12 @@ std::string_view text_of(Wire wire) {
 
 class Reader {
  public:
-  Reader(std::span<const std::byte> bytes, std::shared_ptr<const void> owner, std::string_view file)
+  Reader(std::span<const std::byte> bytes, std::shared_ptr<const void> owner, std::string_view file,
+         Constant::Storage storage)
       : begin_(reinterpret_cast<const char*>(bytes.data())),
         size_(bytes.size()),
-        owner_(std::move(owner)) {
+        owner_(std::move(owner)),
+        storage_(storage) {
     model_.file = file;
   }
 
@@ -275,6 +277,7 @@ class Reader {
     } else {
       blob.bytes = std::as_bytes(std::span(packed.data(), packed.size()));
       blob.owner = owner_;
+      blob.storage = storage_;
     }
   }
 
@@ -327,6 +330,7 @@ class Reader {
   const char* begin_;
   std::size_t size_;
   std::shared_ptr<const void> owner_;
+  Constant::Storage storage_;
   std::size_t at_ = 0;  // where the field that is being read begins
   CaffeModel model_;
 };
@@ -354,18 +358,18 @@ const CaffeLayer* CaffeModel::find(std::string_view layer) const {
 CaffeModel read_caffemodel(const std::filesystem::path& path) {
   auto file = std::make_shared<const MappedFile>(path);
   const auto bytes = file->bytes();
-  return read_caffemodel(bytes, std::move(file), path.string());
+  return read_caffemodel(bytes, std::move(file), path.string(), Constant::Storage::file);
 }
 
 CaffeModel read_caffemodel(std::span<const std::byte> bytes, std::shared_ptr<const void> owner,
-                           std::string_view file) {
-  return Reader(bytes, std::move(owner), file).run();
+                           std::string_view file, Constant::Storage storage) {
+  return Reader(bytes, std::move(owner), file, storage).run();
 }
 
 std::shared_ptr<const Constant> make_constant(const CaffeBlob& blob, const Shape& shape) {
   MARU_ASSERT(blob.count() == shape.count());
   return std::make_shared<const Constant>(TensorDesc{DType::f32, shape, Layout::plain()}, blob.bytes,
-                                          blob.owner);
+                                          blob.owner, blob.storage);
 }
 
 }  // namespace maru

@@ -24,6 +24,7 @@ struct CaffeBlob {
   std::size_t position = 0;          // byte in the file
   std::span<const std::byte> bytes;  // float32, little-endian, read with memcpy only
   std::shared_ptr<const void> owner;
+  Constant::Storage storage = Constant::Storage::memory;  // of bytes
 
   std::int64_t count() const { return static_cast<std::int64_t>(bytes.size() / sizeof(float)); }
   std::string dims_str() const;  // "64x3x7x7"
@@ -52,7 +53,7 @@ struct CaffeModel {
 CaffeModel read_caffemodel(const std::filesystem::path& path);
 // The same over bytes that `owner` keeps alive; `file` is for errors.
 CaffeModel read_caffemodel(std::span<const std::byte> bytes, std::shared_ptr<const void> owner,
-                           std::string_view file);
+                           std::string_view file, Constant::Storage storage = Constant::Storage::memory);
 
 // The blob as a constant of `shape`; no copy. The count must agree.
 std::shared_ptr<const Constant> make_constant(const CaffeBlob& blob, const Shape& shape);

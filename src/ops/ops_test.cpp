@@ -561,7 +561,7 @@ TEST(Registry, EverySpellingIsFoundOnce) {
 TEST(Registry, KeysTellAttributesApart) {
   EXPECT_EQ(Op(Pool{}).attributes(), "");
   EXPECT_EQ(Op(InnerProduct{3, 1, true, false, Unary{}}).key(),
-            "inner_product outputs=3 activation=unary");
+            "inner_product outputs=3 activation=relu");
   EXPECT_EQ(Op(Preprocess{2, 3}).key(), "preprocess height=2 width=3");
   EXPECT_NE(Op(Lrn{5, 0.1}).key(), Op(Lrn{5, std::nextafter(0.1, 1)}).key());
   EXPECT_NE(Op(Slice{1, {}, 2}).key(), Op(Slice{1, {3}, 2}).key());

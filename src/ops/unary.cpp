@@ -31,6 +31,14 @@ std::string_view to_string(Unary::Kind kind) noexcept {
   return "?";
 }
 
+std::string print_field(const Unary& unary) {
+  Unary rest = unary;
+  rest.kind = Unary().kind;
+  const std::string fields = print_fields(rest);
+  return fields.empty() ? std::string(to_string(unary.kind))
+                        : fmt::format("{}({})", to_string(unary.kind), fields);
+}
+
 std::vector<TensorDesc> Unary::infer(Descs src) const {
   require_operands(src, 1, 1);
   return {src[0]};

@@ -41,6 +41,8 @@ struct Unary {
 };
 
 std::string_view to_string(Unary::Kind kind) noexcept;
+// As an attribute of another operator it goes by its kind: "relu", "elu(alpha=1)".
+std::string print_field(const Unary& unary);
 Operator unary_operator();
 
 }  // namespace maru

@@ -256,12 +256,12 @@ TEST(FuseActivations, IntoConvInnerProductAndEltwise) {
   std::string log;
   EXPECT_EQ(fused(b, &log),
             "  input data: f32 1x4x3x3\n"
-            "  conv1 = conv(data, conv1/weight, conv1/bias) outputs=4 activation=unary: 1x4x3x3\n"
+            "  conv1 = conv(data, conv1/weight, conv1/bias) outputs=4 activation=relu: 1x4x3x3\n"
             "  elu = conv(data, conv2/weight, conv2/bias) outputs=4"
-            " activation=unary(kind=elu alpha=1): 1x4x3x3\n"
-            "  sum = eltwise(conv1, elu) activation=unary: 1x4x3x3\n"
+            " activation=elu(alpha=1): 1x4x3x3\n"
+            "  sum = eltwise(conv1, elu) activation=relu: 1x4x3x3\n"
             "  sigmoid = inner_product(sum, ip/weight, ip/bias) outputs=3"
-            " activation=unary(kind=sigmoid): 1x3\n"
+            " activation=sigmoid: 1x3\n"
             "  output sigmoid\n");
   EXPECT_EQ(log,
             "fused relu conv1/relu into conv1\nfused elu elu into conv2\n"
@@ -356,7 +356,7 @@ TEST(MergeSiblings, OnlyAlikeOnesAndTheLastOfTheConcatFirst) {
             "  c, a = slice(a+c) points=[3] outputs=2: 2x3x3x3 2x2x3x3\n"
             "  g1 = conv(data, g1/weight, g1/bias) outputs=2 group=2: 2x2x3x3\n"
             "  g2 = conv(data, g2/weight, g2/bias) outputs=2 group=2: 2x2x3x3\n"
-            "  d = conv(data, d/weight, d/bias) outputs=2 activation=unary: 2x2x3x3\n"
+            "  d = conv(data, d/weight, d/bias) outputs=2 activation=relu: 2x2x3x3\n"
             "  e = conv(data, e/weight) outputs=2 bias=no: 2x2x3x3\n"
             "  f = conv(data, f/weight, f/bias) outputs=2 kernel=3x3 pad=1x1: 2x2x3x3\n"
             "  other = conv(a, other/weight, other/bias) outputs=2: 2x2x3x3\n"
@@ -374,16 +374,16 @@ TEST(RewriteForInference, Inception) {
             "graph test\n"
             "  input data: f32 1x32x4x4\n"
             "  i/1x1+3x3_reduce+5x5_reduce = conv(data, i/1x1+3x3_reduce+5x5_reduce/weight,"
-            " i/1x1+3x3_reduce+5x5_reduce/bias) outputs=48 activation=unary: 1x48x4x4\n"
+            " i/1x1+3x3_reduce+5x5_reduce/bias) outputs=48 activation=relu: 1x48x4x4\n"
             "  i/3x3_reduce, i/5x5_reduce, i/1x1 = slice(i/1x1+3x3_reduce+5x5_reduce)"
             " points=[24,32] outputs=3: 1x24x4x4 1x8x4x4 1x16x4x4\n"
             "  i/3x3 = conv(i/3x3_reduce, i/3x3/weight, i/3x3/bias) outputs=8 kernel=3x3 pad=1x1"
-            " activation=unary: 1x8x4x4\n"
+            " activation=relu: 1x8x4x4\n"
             "  i/5x5 = conv(i/5x5_reduce, i/5x5/weight, i/5x5/bias) outputs=8 kernel=5x5 pad=2x2"
-            " activation=unary: 1x8x4x4\n"
+            " activation=relu: 1x8x4x4\n"
             "  i/pool = pool(data) kernel=3x3 pad=1x1: 1x32x4x4\n"
             "  i/pool_proj = conv(i/pool, i/pool_proj/weight, i/pool_proj/bias) outputs=4"
-            " activation=unary: 1x4x4x4\n"
+            " activation=relu: 1x4x4x4\n"
             "  i/output = concat(i/1x1, i/3x3, i/5x5, i/pool_proj): 1x36x4x4\n"
             "  output i/output\n");
 }

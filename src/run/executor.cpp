@@ -77,6 +77,7 @@ Buffer pack_constants(const Planned& planned) {
   for (const PackedConstant& packed : planned.constants) {
     const HostView view = weights.map(Access::write, packed.offset, packed.bytes);
     packed.kernel->pack(packed.operand, *packed.constant, view.bytes());
+    packed.constant->release_pages();  // weights are in memory once
   }
   return weights;
 }
