@@ -110,9 +110,10 @@ class ConvProvider final : public Provider {
     return src.shape[1] / conv.group % block == 0 && conv.outputs / conv.group % block == 0;
   }
 
-  // oneDNN has Winograd kernels for AVX-512 alone; F(4x4, 3x3), the one that gains, for large images.
+  // oneDNN has Winograd kernels for AVX-512 alone. On images of 14 pixels and less two threads gain
+  // nothing (docs/benchmarks/cpu.md).
   static bool winograd_pays(const Conv& conv, const Call& call, const Cpu& cpu) {
-    constexpr std::int64_t kLeastExtent = 28, kLeastChannels = 64;
+    constexpr std::int64_t kLeastExtent = 28, kLeastChannels = 16;
     const Window& window = conv.window;
     const Shape& out = call.dst[0].shape;
     return cpu.block == 16 && conv.group == 1 && window.kernel == std::array<std::int64_t, 2>{3, 3} &&
