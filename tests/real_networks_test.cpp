@@ -35,7 +35,8 @@ RewriteLog rewritten(Graph& graph, std::int64_t alignment) {
 }
 
 std::ptrdiff_t lines_with(const RewriteLog& log, std::string_view word) {
-  return std::ranges::count_if(log.lines, [&](const std::string& line) { return line.starts_with(word); });
+  return std::ranges::count_if(log.lines,
+                               [&](const std::string& line) { return line.starts_with(word); });
 }
 
 TEST(GoogLeNet, IsRewrittenToWhatMustBeComputed) {

@@ -1,6 +1,7 @@
 // Sessions through the public API: memory, threads, batches, photos, and what bad input gets.
 #include <gtest/gtest.h>
 #include <maru/maru.h>
+#include <omp.h>
 #include <unistd.h>
 
 #include <array>
@@ -156,6 +157,16 @@ TEST_F(SessionTest, ManySessionsInManyThreadsAgreeWithOne) {
   EXPECT_EQ(runs, 120);
 }
 
+TEST_F(SessionTest, TheCallersOpenMPIsLeftAlone) {
+  omp_set_num_threads(3);
+  ModelOptions options;
+  options.threads = 1;
+  Session session(Model::load(folder_, options));
+  session.load_photo(photo(4, 4, kGreen), "green");
+  session.run();
+  EXPECT_EQ(omp_get_max_threads(), 3);
+}
+
 TEST_F(SessionTest, ASessionOutlivesTheModelsItsCallerHolds) {
   auto model = std::make_unique<Model>(Model::load(folder_));
   Session session(*model);
@@ -180,6 +191,7 @@ TEST_F(SessionTest, BadModelsAreExplained) {
   EXPECT_EQ(message([](ModelOptions& o) { o.device = "abacus"; }),
             "[device] expected one of auto, cpu, got \"abacus\"; try `maru devices` to see what this "
             "machine offers");
+  EXPECT_NE(message([](ModelOptions& o) { o.expected_runs = 0; }).find("above 0"), std::string::npos);
   EXPECT_NE(message([](ModelOptions& o) { o.batch = -1; }).find("expected 1 or more"),
             std::string::npos);
   EXPECT_NE(message([](ModelOptions& o) { o.outputs = {"cnv"}; }).find("conv"), std::string::npos);

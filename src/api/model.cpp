@@ -82,6 +82,9 @@ Model Model::load(const std::filesystem::path& path, const ModelOptions& options
   if (options.threads < 0) {
     throw Error("threads", "1 or more, or 0 for one a core", fmt::format("{}", options.threads));
   }
+  if (!(options.expected_runs > 0)) {
+    throw Error("expected_runs", "a number above 0", fmt::format("{}", options.expected_runs));
+  }
   state->device = open_device(options.device, {options.threads});
   Imported imported = import_network(package, options, false);
   Graph& graph = imported.graph;

@@ -96,8 +96,8 @@ Session::~Session() = default;
 
 std::span<std::uint8_t> Session::photo(std::int64_t width, std::int64_t height, std::int64_t slot) {
   state_->check_slot(slot);
-  if (width < 1 || height < 1 || width > max_image_pixels / height) {
-    throw Error("session", fmt::format("a photo of 1 to {} pixels", max_image_pixels),
+  if (width < 1 || height < 1 || width > kMaxImagePixels / height) {
+    throw Error("session", fmt::format("a photo of 1 to {} pixels", kMaxImagePixels),
                 fmt::format("{} x {}", width, height));
   }
   const std::int64_t bytes = width * height * 3;

@@ -53,7 +53,8 @@ struct CaffeModel {
 CaffeModel read_caffemodel(const std::filesystem::path& path);
 // The same over bytes that `owner` keeps alive; `file` is for errors.
 CaffeModel read_caffemodel(std::span<const std::byte> bytes, std::shared_ptr<const void> owner,
-                           std::string_view file, Constant::Storage storage = Constant::Storage::memory);
+                           std::string_view file,
+                           Constant::Storage storage = Constant::Storage::memory);
 
 // The blob as a constant of `shape`; no copy. The count must agree.
 std::shared_ptr<const Constant> make_constant(const CaffeBlob& blob, const Shape& shape);

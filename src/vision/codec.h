@@ -31,7 +31,7 @@ struct RowSink {
   std::uint8_t* row(std::int64_t y) const { return first + y * step; }
 };
 
-// Throws Error unless 1 <= width * height <= max_image_pixels, both positive. Returns them as ints.
+// Throws Error unless 1 <= width * height <= kMaxImagePixels, both positive. Returns them as ints.
 Header checked_size(const File& file, std::int64_t width, std::int64_t height);
 
 // Orientation out of the TIFF structure that EXIF is; 1 where there is none or it is damaged.

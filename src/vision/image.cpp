@@ -202,8 +202,8 @@ int codec::exif_orientation(std::span<const std::byte> tiff) {
 Header codec::checked_size(const File& file, std::int64_t width, std::int64_t height) {
   constexpr std::int64_t limit = std::numeric_limits<std::int32_t>::max();
   const bool empty = width < 1 || height < 1;
-  if (empty || width > limit || height > limit || width * height > max_image_pixels) {
-    throw Error(file.name, fmt::format("a picture of 1 to {} pixels", max_image_pixels),
+  if (empty || width > limit || height > limit || width * height > kMaxImagePixels) {
+    throw Error(file.name, fmt::format("a picture of 1 to {} pixels", kMaxImagePixels),
                 fmt::format("{} x {}", width, height));
   }
   return {static_cast<int>(width), static_cast<int>(height), 1};

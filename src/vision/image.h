@@ -32,7 +32,7 @@ struct ImageInfo {
 };
 
 // More pixels than this are refused before anything is allocated for them.
-inline constexpr std::int64_t max_image_pixels = std::int64_t{1} << 28;
+inline constexpr std::int64_t kMaxImagePixels = std::int64_t{1} << 28;
 
 // Reads headers only. `file` is the whole file, `name` says in errors which. Throws Error when the
 // format is none of the above (saying what it looks like), the header is damaged or cut off, or the

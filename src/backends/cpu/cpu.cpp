@@ -72,7 +72,7 @@ class CpuDevice final : public Device {
 
   std::unique_ptr<Kernel> compile(const Call& call, const Offer& offer) const override {
     // oneDNN fixes the number of threads when a primitive is made.
-    omp_set_num_threads(cpu_.threads);
+    const ThreadCount count(cpu_.threads);
     for (const auto& provider : providers_) {
       if (provider->name() != offer.kernel) continue;
       try {

@@ -59,9 +59,8 @@ const dnnl::engine& cpu_engine() {
   return engine;
 }
 
-void CpuQueue::begin() {
-  if (omp_get_max_threads() != threads_) omp_set_num_threads(threads_);
-}
+ThreadCount::ThreadCount(int threads) : before_(omp_get_max_threads()) { omp_set_num_threads(threads); }
+ThreadCount::~ThreadCount() { omp_set_num_threads(before_); }
 
 dnnl::memory::desc memory_desc(const Shape& shape, Tag tag) {
   return {dims_of(shape), dnnl::memory::data_type::f32, tag};

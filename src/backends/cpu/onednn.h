@@ -91,15 +91,29 @@ std::size_t workspace_of(const PrimitiveDesc& pd) {
   return pd.scratchpad_desc().get_size();
 }
 
+// OpenMP's number of threads, a setting of the calling thread, for as long as this lives.
+class ThreadCount {
+ public:
+  explicit ThreadCount(int threads);
+  ThreadCount(const ThreadCount&) = delete;
+  ThreadCount& operator=(const ThreadCount&) = delete;
+  ~ThreadCount();
+
+ private:
+  int before_;
+};
+
 // The queue of the CPU device: oneDNN's stream and the number of threads.
 class CpuQueue final : public Queue {
  public:
   explicit CpuQueue(int threads) : stream(cpu_engine()), threads_(threads) {}
-  void begin() override;
+  void begin() override { count_.emplace(threads_); }
+  void finish() override { count_.reset(); }
   dnnl::stream stream;
 
  private:
   int threads_;
+  std::optional<ThreadCount> count_;
 };
 
 }  // namespace maru::cpu
