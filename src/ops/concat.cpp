@@ -39,7 +39,7 @@ Operator concat_operator() {
   op.spellings = {{"caffe", "Concat", "concat_param", [](const AttrReader& reader, Arity) -> Op {
                      return Concat{axis_from_caffe(reader, "concat_dim")};
                    }}};
-  const auto add = [&](std::string name, std::vector<Shape> shapes, Concat concat = {}) {
+  const auto add = [&](std::string name, const std::vector<Shape>& shapes, Concat concat = {}) {
     std::vector<TensorDesc> src;
     for (const Shape& shape : shapes) src.push_back(f32(shape));
     op.cases.push_back(make_case(std::move(name), concat, std::move(src)));

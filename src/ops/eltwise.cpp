@@ -70,7 +70,7 @@ Operator eltwise_operator() {
                    }}};
   const auto add = [&](std::string name, Shape shape, std::size_t inputs, Eltwise eltwise) {
     op.cases.push_back(
-        make_case(std::move(name), eltwise, std::vector<TensorDesc>(inputs, f32(shape))));
+        make_case(std::move(name), std::move(eltwise), std::vector<TensorDesc>(inputs, f32(shape))));
   };
   add("sum", {1, 32, 5, 7}, 2, {});
   add("sum of three", {2, 19, 3, 4}, 3, {});
