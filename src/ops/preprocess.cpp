@@ -100,7 +100,7 @@ Operator preprocess_operator() {
   };
   const auto add = [&](std::string name, std::int64_t images, Preprocess preprocess) {
     Case one = make_case(
-        std::move(name), preprocess,
+        std::move(name), std::move(preprocess),
         {{DType::u8, {images, 2368}, Layout::plain()}, {DType::i32, {images, 4}, Layout::plain()}}, 0,
         256);
     one.fill = fill;

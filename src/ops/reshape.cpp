@@ -73,7 +73,7 @@ Operator reshape_operator() {
                                     reader.integer("num_axes", -1)};
                    }}};
   const auto add = [&](std::string name, Shape shape, Reshape reshape) {
-    op.cases.push_back(make_case(std::move(name), reshape, {f32(shape)}));
+    op.cases.push_back(make_case(std::move(name), std::move(reshape), {f32(shape)}));
   };
   add("copy and infer", {2, 19, 3, 4}, {{0, -1}});
   add("some axes", {2, 16, 3, 4}, {{4, 4}, 1, 1});

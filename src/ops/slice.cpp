@@ -68,7 +68,7 @@ Operator slice_operator() {
                                   static_cast<std::int64_t>(arity.dst)};
                    }}};
   const auto add = [&](std::string name, Shape shape, Slice slice) {
-    op.cases.push_back(make_case(std::move(name), slice, {f32(shape)}));
+    op.cases.push_back(make_case(std::move(name), std::move(slice), {f32(shape)}));
   };
   add("equal", {2, 48, 5, 4}, {1, {}, 3});
   add("points", {2, 32, 3, 5}, {1, {16}, 2});

@@ -22,7 +22,7 @@ struct Codec {
   void (*decode)(const File&, const RowSink&);
 };
 
-constexpr Codec codecs[] = {
+constexpr Codec kCodecs[] = {
     {ImageFormat::jpeg, codec::is_jpeg, codec::jpeg_header, codec::decode_jpeg},
     {ImageFormat::png, codec::is_png, codec::png_header, codec::decode_png},
     {ImageFormat::pnm, codec::is_pnm, codec::pnm_header, codec::decode_pnm},
@@ -34,7 +34,7 @@ struct Stranger {
   std::string_view magic, name;
 };
 
-constexpr Stranger strangers[] = {
+constexpr Stranger kStrangers[] = {
     {0, "GIF8", "GIF"},
     {8, "WEBP", "WebP"},
     {0, "BM", "BMP"},
@@ -95,7 +95,7 @@ std::string describe(const File& file) {
   const std::string_view text = file.text();
   if (text.empty()) return "an empty file (0 bytes)";
   const bool readable = is_text(text.substr(0, 512));
-  for (const Stranger& stranger : strangers) {
+  for (const Stranger& stranger : kStrangers) {
     if (text.size() < stranger.at || !text.substr(stranger.at).starts_with(stranger.magic)) continue;
     // Two letters are a coincidence where all that follows is text.
     if (readable && stranger.magic.size() == 2) continue;
@@ -110,7 +110,7 @@ std::string describe(const File& file) {
 }
 
 const Codec& codec_for(const File& file) {
-  for (const Codec& codec : codecs) {
+  for (const Codec& codec : kCodecs) {
     if (codec.recognises(file)) return codec;
   }
   throw Error(file.name, "a picture as JPEG, PNG, PPM or PGM", describe(file),
@@ -143,12 +143,12 @@ void reverse_columns(PixelView view) {
 
 // dst(y, x) = src(x, y), in tiles that stay in the first-level cache.
 void transpose(const RowSink& src, const RowSink& dst) {
-  constexpr int tile = 32;
-  for (int top = 0; top < dst.height; top += tile) {
-    for (int left = 0; left < dst.width; left += tile) {
-      for (int y = top; y < std::min(top + tile, dst.height); ++y) {
+  constexpr int kTile = 32;
+  for (int top = 0; top < dst.height; top += kTile) {
+    for (int left = 0; left < dst.width; left += kTile) {
+      for (int y = top; y < std::min(top + kTile, dst.height); ++y) {
         std::uint8_t* out = dst.row(y) + 3 * static_cast<std::ptrdiff_t>(left);
-        for (int x = left; x < std::min(left + tile, dst.width); ++x, out += 3) {
+        for (int x = left; x < std::min(left + kTile, dst.width); ++x, out += 3) {
           std::copy_n(src.row(x) + 3 * static_cast<std::ptrdiff_t>(y), 3, out);
         }
       }
@@ -200,9 +200,9 @@ int codec::exif_orientation(std::span<const std::byte> tiff) {
 }
 
 Header codec::checked_size(const File& file, std::int64_t width, std::int64_t height) {
-  constexpr std::int64_t limit = std::numeric_limits<std::int32_t>::max();
+  constexpr std::int64_t kLimit = std::numeric_limits<std::int32_t>::max();
   const bool empty = width < 1 || height < 1;
-  if (empty || width > limit || height > limit || width * height > kMaxImagePixels) {
+  if (empty || width > kLimit || height > kLimit || width * height > kMaxImagePixels) {
     throw Error(file.name, fmt::format("a picture of 1 to {} pixels", kMaxImagePixels),
                 fmt::format("{} x {}", width, height));
   }

@@ -17,7 +17,7 @@ namespace maru::codec {
 namespace {
 
 // A scan may cost nothing in bytes and a pass over the picture in time; real files have about 10.
-constexpr int max_scans = 500;
+constexpr int kMaxScans = 500;
 
 struct Reader {
   jpeg_decompress_struct jpeg{};
@@ -77,9 +77,9 @@ void skip(j_decompress_ptr jpeg, long count) {
 
 void limit_scans(j_common_ptr common) {
   const auto* jpeg = reinterpret_cast<j_decompress_ptr>(common);
-  if (jpeg->input_scan_number <= max_scans) return;
+  if (jpeg->input_scan_number <= kMaxScans) return;
   Reader& reader = reader_of(common);
-  std::snprintf(reader.message, sizeof reader.message, "more than %d scans", max_scans);
+  std::snprintf(reader.message, sizeof reader.message, "more than %d scans", kMaxScans);
   std::longjmp(reader.escape, 1);
 }
 
@@ -160,12 +160,12 @@ Header jpeg_header(const File& file) {
   Reader reader(file);
   run(reader, open);
   Header header = checked_size(file, reader.jpeg.image_width, reader.jpeg.image_height);
-  constexpr std::string_view magic("Exif\0\0", 6);
+  constexpr std::string_view kMagic("Exif\0\0", 6);
   for (const auto* marker = reader.jpeg.marker_list; marker != nullptr; marker = marker->next) {
-    if (marker->data_length <= magic.size()) continue;
-    if (std::memcmp(marker->data, magic.data(), magic.size()) != 0) continue;
+    if (marker->data_length <= kMagic.size()) continue;
+    if (std::memcmp(marker->data, kMagic.data(), kMagic.size()) != 0) continue;
     header.orientation = exif_orientation(
-        std::as_bytes(std::span(marker->data, marker->data_length)).subspan(magic.size()));
+        std::as_bytes(std::span(marker->data, marker->data_length)).subspan(kMagic.size()));
     break;
   }
   return header;

@@ -94,35 +94,35 @@ std::uint32_t big_endian32(const File& file, std::size_t at) {
   return value;
 }
 
-constexpr std::string_view signature("\x89PNG\r\n\x1A\n", 8);
-constexpr std::size_t chunk_overhead = 12;  // length, type, checksum
+constexpr std::string_view kSignature("\x89PNG\r\n\x1A\n", 8);
+constexpr std::size_t kChunkOverhead = 12;  // length, type, checksum
 
 // eXIf may stand before or after the picture (PNG 3rd edition, 11.3.4.5), so all chunks are looked at.
 int orientation_in_chunks(const File& file) {
   const std::size_t size = file.bytes.size();
-  for (std::size_t at = signature.size(); size - at >= chunk_overhead;) {
+  for (std::size_t at = kSignature.size(); size - at >= kChunkOverhead;) {
     const std::size_t length = big_endian32(file, at);
-    if (length > size - at - chunk_overhead) break;
+    if (length > size - at - kChunkOverhead) break;
     const std::string_view type = file.text().substr(at + 4, 4);
     if (type == "eXIf") return exif_orientation(file.bytes.subspan(at + 8, length));
     if (type == "IEND") break;
-    at += length + chunk_overhead;
+    at += length + kChunkOverhead;
   }
   return 1;
 }
 
 }  // namespace
 
-bool is_png(const File& file) { return file.starts_with(signature.substr(0, 4)); }
+bool is_png(const File& file) { return file.starts_with(kSignature.substr(0, 4)); }
 
 Header png_header(const File& file) {
-  if (!file.starts_with(signature)) {
-    if (file.bytes.size() < signature.size()) throw_truncated(file);
+  if (!file.starts_with(kSignature)) {
+    if (file.bytes.size() < kSignature.size()) throw_truncated(file);
     throw Error(file.name, "an intact PNG", "one whose signature was changed",
                 "copying it as binary: a transfer as text rewrites line ends");
   }
-  constexpr std::size_t end_of_header = 8 + 8 + 13 + 4;
-  if (file.bytes.size() < end_of_header) throw_truncated(file);
+  constexpr std::size_t kEndOfHeader = 8 + 8 + 13 + 4;
+  if (file.bytes.size() < kEndOfHeader) throw_truncated(file);
   if (file.text().substr(12, 4) != "IHDR") {
     throw Error(file.name, "a PNG that starts with its header (IHDR)", "another chunk there");
   }

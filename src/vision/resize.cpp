@@ -11,13 +11,13 @@
 namespace maru {
 namespace {
 
-constexpr int one = 2048;  // weight 1.0: OpenCV's INTER_RESIZE_COEF_SCALE
-constexpr int channels = 3;
-constexpr std::size_t alignment = 64;
+constexpr int kOne = 2048;  // weight 1.0: OpenCV's INTER_RESIZE_COEF_SCALE
+constexpr int kChannels = 3;
+constexpr std::size_t kAlignment = 64;
 
 bool is_picture(ConstPixelView view) {
   return view.data != nullptr && view.width > 0 && view.height > 0 &&
-         view.row_bytes >= static_cast<std::size_t>(view.width) * channels;
+         view.row_bytes >= static_cast<std::size_t>(view.width) * kChannels;
 }
 
 // Source rows after the horizontal pass: 11 fraction bits of which 4 are dropped, so that a sample (at
@@ -28,7 +28,7 @@ class RowPair {
  public:
   static std::size_t workspace_bytes(int dst_width) {
     const auto width = static_cast<std::size_t>(dst_width);
-    return alignment + width * sizeof(ResizeTap) + 2 * row_bytes(dst_width);
+    return kAlignment + width * sizeof(ResizeTap) + 2 * row_bytes(dst_width);
   }
 
   RowPair(ConstPixelView src, int dst_width, std::span<std::byte> workspace)
@@ -36,14 +36,14 @@ class RowPair {
     MARU_ASSERT(workspace.size() >= workspace_bytes(dst_width));
     void* start = workspace.data();
     std::size_t space = workspace.size();
-    std::align(alignment, 1, start, space);
+    std::align(kAlignment, 1, start, space);
     rows_[0] = static_cast<std::int16_t*>(start);
     rows_[1] = rows_[0] + row_bytes(dst_width) / sizeof(std::int16_t);
     taps_ = reinterpret_cast<ResizeTap*>(rows_[1] + row_bytes(dst_width) / sizeof(std::int16_t));
     for (int x = 0; x < dst_width; ++x) {
       ResizeTap tap = resize_tap(x, dst_width, src.width);
-      tap.first *= channels;
-      tap.second *= channels;
+      tap.first *= kChannels;
+      tap.second *= kChannels;
       std::construct_at(taps_ + x, tap);
     }
   }
@@ -62,8 +62,8 @@ class RowPair {
 
  private:
   static std::size_t row_bytes(int dst_width) {
-    const std::size_t bytes = static_cast<std::size_t>(dst_width) * channels * sizeof(std::int16_t);
-    return (bytes + alignment - 1) / alignment * alignment;
+    const std::size_t bytes = static_cast<std::size_t>(dst_width) * kChannels * sizeof(std::int16_t);
+    return (bytes + kAlignment - 1) / kAlignment * kAlignment;
   }
 
   void load(int slot, int y) {
@@ -71,12 +71,12 @@ class RowPair {
     held_[slot] = y;
     const std::uint8_t* src = src_.row(y);
     std::int16_t* dst = rows_[slot];
-    const std::ptrdiff_t across = interleaved ? channels : 1;
+    const std::ptrdiff_t across = interleaved ? kChannels : 1;
     const std::ptrdiff_t between = interleaved ? 1 : width_;
     for (const ResizeTap *tap = taps_, *end = taps_ + width_; tap != end; ++tap, dst += across) {
       const std::uint8_t* first = src + tap->first;
       const std::uint8_t* second = src + tap->second;
-      for (int c = 0; c < channels; ++c) {
+      for (int c = 0; c < kChannels; ++c) {
         const int sum = first[c] * tap->first_weight + second[c] * tap->second_weight;
         dst[c * between] = static_cast<std::int16_t>(sum >> 4);
       }
@@ -105,9 +105,9 @@ ResizeTap resize_tap(int dst, int dst_size, int src_size) {
   float fraction = static_cast<float>(product - 0.5);
   const int floor = static_cast<int>(std::floor(fraction));
   fraction -= static_cast<float>(floor);
-  const auto second_weight = static_cast<std::int16_t>(std::lrint(fraction * one));
+  const auto second_weight = static_cast<std::int16_t>(std::lrint(fraction * kOne));
   return {std::clamp(floor, 0, src_size - 1), std::clamp(floor + 1, 0, src_size - 1),
-          static_cast<std::int16_t>(one - second_weight), second_weight};
+          static_cast<std::int16_t>(kOne - second_weight), second_weight};
 }
 
 CropRect centre_crop(int src_width, int src_height, int dst_width, int dst_height) {
@@ -126,7 +126,7 @@ void resize_bilinear(ConstPixelView src, PixelView dst) {
   MARU_ASSERT(is_picture(src) && is_picture(dst));
   std::vector<std::byte> workspace(RowPair<true>::workspace_bytes(dst.width));
   RowPair<true> rows(src, dst.width, workspace);
-  const std::ptrdiff_t samples = static_cast<std::ptrdiff_t>(dst.width) * channels;
+  const std::ptrdiff_t samples = static_cast<std::ptrdiff_t>(dst.width) * kChannels;
   for (int y = 0; y < dst.height; ++y) {
     const ResizeTap tap = resize_tap(y, dst.height, src.height);
     const auto [upper, lower] = rows.at(tap);
@@ -147,7 +147,7 @@ void preprocess(ConstPixelView src, const Normalise& normalise, int dst_width, i
   MARU_ASSERT(is_picture(src) && dst != nullptr && dst_width > 0 && dst_height > 0);
   if (normalise.fit == Normalise::Fit::crop) {
     const CropRect crop = centre_crop(src.width, src.height, dst_width, dst_height);
-    const std::size_t left = static_cast<std::size_t>(crop.x) * channels;
+    const std::size_t left = static_cast<std::size_t>(crop.x) * kChannels;
     src = ConstPixelView(src.row(crop.y) + left, crop.width, crop.height, src.row_bytes);
   }
   RowPair<false> rows(src, dst_width, workspace);
@@ -155,9 +155,9 @@ void preprocess(ConstPixelView src, const Normalise& normalise, int dst_width, i
   for (int y = 0; y < dst_height; ++y) {
     const ResizeTap tap = resize_tap(y, dst_height, src.height);
     const auto [upper, lower] = rows.at(tap);
-    for (int c = 0; c < channels; ++c) {
+    for (int c = 0; c < kChannels; ++c) {
       const std::ptrdiff_t from =
-          static_cast<std::ptrdiff_t>(normalise.bgr ? channels - 1 - c : c) * dst_width;
+          static_cast<std::ptrdiff_t>(normalise.bgr ? kChannels - 1 - c : c) * dst_width;
       const std::int16_t* above = upper + from;
       const std::int16_t* below = lower + from;
       float* out = dst + c * plane + static_cast<std::ptrdiff_t>(y) * dst_width;
