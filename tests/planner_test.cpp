@@ -264,7 +264,8 @@ TEST(Planner, PackedConstantsAreSharedByEqualKernelsAlone) {
   const NodeId a = net.graph.add_node("a", op, {data, w}, {"a"});
   net.graph.add_node("b", op, {net.graph.node(a).dst[0], w}, {"b"});
   net.output("b");
-  const Planned planned = make_plan(net.graph, FakeDevice(), {});
+  const FakeDevice device;
+  const Planned planned = make_plan(net.graph, device, {});
   EXPECT_EQ(planned.constants.size(), 1u);
   EXPECT_EQ(planned.plan.regions[Plan::kWeights].bytes, 64u);
 }
@@ -308,7 +309,8 @@ TEST(Arena, BlocksThatLiveTogetherNeverOverlap) {
 TEST(Plan, TextAndJsonTellTheSame) {
   Builder net({1, 3, 2, 2});
   net.conv("a", "data", 4).node("s", Softmax{}, {"a"}).output("s");
-  const Plan plan = make_plan(net.graph, FakeDevice(), {MemoryPolicy::zero_copy}).plan;
+  const FakeDevice device;  // a plan names the heaps of its device
+  const Plan plan = make_plan(net.graph, device, {MemoryPolicy::zero_copy}).plan;
   EXPECT_EQ(plan.copied_bytes(), 64u);
   EXPECT_EQ(plan.text(),
             "plan of net on fake, memory zero-copy: 3 steps, 64 bytes copied a run\n"

@@ -1,6 +1,6 @@
 // Plan: everything that a run will do, decided once and immutable: regions of memory, where each tensor
 // lives in them, and the steps in order. If a copy is not in the plan it cannot happen. Shared by the
-// sessions of a model; any thread may read it.
+// sessions of a model; any thread may read it. The device, whose heaps it names, must outlive it.
 #pragma once
 
 #include <memory>
