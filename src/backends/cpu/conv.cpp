@@ -8,6 +8,25 @@ namespace {
 
 using Tag = dnnl::memory::format_tag;
 
+// Newer releases of oneDNN (3.7, for one) have no Winograd any more. Asked once, with a layer that all
+// others have a kernel for.
+bool has_winograd() {
+  static const bool has = [] {
+    const auto image = memory_desc(Shape{1, 64, 56, 56}, Tag::nChw16c);
+    const auto weight = memory_desc(Shape{64, 64, 3, 3}, Tag::any);
+    const dnnl::memory::dims one{1, 1}, zero{0, 0};
+    try {
+      describe<dnnl::convolution_forward>(attributes(std::nullopt), dnnl::prop_kind::forward_inference,
+                                          dnnl::algorithm::convolution_winograd, image, weight,
+                                          dnnl::memory::desc(), image, one, zero, one, one);
+      return true;
+    } catch (const dnnl::error&) {
+      return false;
+    }
+  }();
+  return has;
+}
+
 bool is_depthwise(const Conv& conv, const TensorDesc& src) {
   return conv.group > 1 && conv.group == src.shape[1] && conv.group == conv.outputs;
 }
@@ -120,7 +139,7 @@ class ConvProvider final : public Provider {
            window.stride == std::array<std::int64_t, 2>{1, 1} && window.dilation == window.stride &&
            window.pad == window.stride && out[2] >= kLeastExtent && out[3] >= kLeastExtent &&
            call.src[0].shape[1] >= kLeastChannels && conv.outputs >= kLeastChannels &&
-           call.src[0].shape[1] % cpu.block == 0 && conv.outputs % cpu.block == 0;
+           call.src[0].shape[1] % cpu.block == 0 && conv.outputs % cpu.block == 0 && has_winograd();
   }
 
   dnnl::algorithm algorithm_;
