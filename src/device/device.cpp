@@ -15,4 +15,11 @@ void Kernel::pack(std::size_t, const Constant& constant, std::span<std::byte> pa
   std::ranges::copy(constant.bytes(), packed.begin());
 }
 
+std::string Kernel::packed_form(std::size_t) const { return "plain"; }
+
+void Device::transfer(Queue&, const Buffer&, std::size_t, const Buffer&, std::size_t,
+                      std::size_t) const {
+  MARU_ASSERT(false && "this device has one memory");
+}
+
 }  // namespace maru

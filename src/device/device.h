@@ -14,6 +14,7 @@
 #include "graph/constant.h"
 #include "graph/op.h"
 #include "memory/heap.h"
+#include "memory/queue.h"
 
 namespace maru {
 
@@ -36,15 +37,6 @@ struct Offer {
   bool in_place = false;         // dst[0] may be the bytes of src[0]
 };
 
-class Queue {
- public:
-  virtual ~Queue() = default;
-  // Called by the session's thread before the first launch of a run.
-  virtual void begin() {}
-  // Returns when everything launched has ended and its writes are visible.
-  virtual void finish() {}
-};
-
 class Launch {
  public:
   virtual ~Launch() = default;
@@ -61,6 +53,8 @@ class Kernel {
   // bytes come to be. The default keeps them as they are.
   virtual std::size_t packed_bytes(std::size_t operand, const Constant& constant) const;
   virtual void pack(std::size_t operand, const Constant& constant, std::span<std::byte> packed) const;
+  // Names that form; equal names mean equal bytes for equal constants, on any machine.
+  virtual std::string packed_form(std::size_t operand) const;
   // Binds memory; every tensor stays where it is for the life of the launch. `workspace` has no buffer
   // when workspace_bytes() is 0.
   virtual std::unique_ptr<Launch> bind(std::span<const Tensor> src, std::span<const Tensor> dst,
@@ -69,6 +63,8 @@ class Kernel {
 
 struct DeviceOptions {
   int threads = 0;  // of the CPU; 0: one a core
+  bool tune =
+      false;  // compile() may measure several variants of a kernel, and keeps its choice on disk
 };
 
 class Device {
@@ -76,6 +72,9 @@ class Device {
   virtual ~Device() = default;
   virtual std::string_view name() const = 0;    // "cpu"
   virtual std::string description() const = 0;  // "AMD EPYC, 2 threads, avx512; oneDNN 2.6.3"
+  // Whether it is the CPU that the program runs on: its kernels take host addresses and run in the
+  // session's thread.
+  virtual bool is_host() const { return false; }
   virtual std::span<const Heap* const> heaps() const = 0;
   virtual std::unique_ptr<Queue> make_queue() const = 0;
   // Channels in a block of the layout that it prefers for images; 1 where it prefers none. Merged
@@ -87,6 +86,10 @@ class Device {
   virtual std::unique_ptr<Kernel> compile(const Call& call, const Offer& offer) const = 0;
   // Estimated seconds to move so many bytes within the device's memory, layout changes included.
   virtual double copy_seconds(double bytes) const = 0;
+  // Copies bytes between a buffer that this device's kernels use and one that the CPU sees, after all
+  // that was given to the queue before; returns when they are there. Devices with one memory have none.
+  virtual void transfer(Queue& queue, const Buffer& src, std::size_t src_offset, const Buffer& dst,
+                        std::size_t dst_offset, std::size_t bytes) const;
 };
 
 }  // namespace maru

@@ -10,10 +10,21 @@
 
 namespace maru {
 
-// Devices that are there and work, best first.
+// One folder of src/backends. The names of its devices are the folder's, or begin with it and ':'.
+struct Backend {
+  std::string_view name;
+  // Devices that are there and work, best first. Starts the backend's runtime, which may take a while.
+  std::vector<std::unique_ptr<Device>> (*devices)(const DeviceOptions& options);
+};
+
+// Preferred ones first.
+std::span<const Backend> all_backends();
+
+// The devices of all backends, best first.
 std::vector<std::unique_ptr<Device>> all_devices(const DeviceOptions& options);
 
-// The device of that name, or the first for "auto". Throws Error listing the names there are.
+// The device of that name, or the first for "auto"; backends before it in the list of those that could
+// have it are not started. Throws Error listing the names there are.
 std::unique_ptr<Device> open_device(std::string_view name, const DeviceOptions& options);
 
 }  // namespace maru

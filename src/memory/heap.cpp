@@ -16,27 +16,31 @@ std::string MemoryTraits::str() const {
   add(device_visible, device_cached ? "device cached" : "device uncached");
   add(coherent, "coherent");
   add(concurrent, "concurrent");
+  add(imports, "imports");
   return text;
 }
 
-HostView::HostView(Allocation* allocation, Access access, std::size_t offset, std::size_t bytes)
+HostView::HostView(Allocation* allocation, Access access, std::size_t offset, std::size_t bytes,
+                   Queue* queue)
     : allocation_(allocation),
       access_(access),
-      bytes_(static_cast<std::byte*>(allocation->map(access, offset, bytes)), bytes) {}
+      queue_(queue),
+      bytes_(static_cast<std::byte*>(allocation->map(access, offset, bytes, queue)), bytes) {}
 
 HostView::HostView(HostView&& other) noexcept
     : allocation_(std::exchange(other.allocation_, nullptr)),
       access_(other.access_),
+      queue_(other.queue_),
       bytes_(other.bytes_) {}
 
 HostView::~HostView() {
-  if (allocation_ != nullptr) allocation_->unmap(bytes_.data(), access_, bytes_.size());
+  if (allocation_ != nullptr) allocation_->unmap(bytes_.data(), access_, bytes_.size(), queue_);
 }
 
 Buffer::Buffer(const Heap& heap, std::unique_ptr<Allocation> allocation, std::size_t bytes)
     : heap_(&heap), allocation_(std::move(allocation)), bytes_(bytes) {}
 
-HostView Buffer::map(Access access, std::size_t offset, std::size_t bytes) const {
+HostView Buffer::map(Access access, std::size_t offset, std::size_t bytes, Queue* queue) const {
   MARU_ASSERT(allocation_ != nullptr);
   if (!heap_->traits().host_visible) {
     throw Error(heap_->name(), "memory that the CPU can see", "memory of the device alone",
@@ -46,7 +50,7 @@ HostView Buffer::map(Access access, std::size_t offset, std::size_t bytes) const
     throw Error(heap_->name(), fmt::format("a range within {} bytes", bytes_),
                 fmt::format("{} bytes at {}", bytes, offset));
   }
-  return HostView(allocation_.get(), access, offset, bytes);
+  return HostView(allocation_.get(), access, offset, bytes, queue);
 }
 
 Buffer Heap::allocate(std::size_t bytes, std::string_view purpose) const {

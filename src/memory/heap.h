@@ -10,6 +10,7 @@
 #include <string>
 
 #include "memory/memory_traits.h"
+#include "memory/queue.h"
 #include "tensor/tensor_desc.h"
 
 namespace maru {
@@ -20,12 +21,15 @@ enum class Access { read, write, read_write };
 class Allocation {
  public:
   virtual ~Allocation() = default;
-  // The address that the backend's own kernels take: a pointer, a cl_mem, a CUdeviceptr.
+  // What the backend's own kernels take: a pointer, a cl_mem, a CUdeviceptr. The host's address where
+  // the device's kernels cannot use this memory.
   virtual void* native() const noexcept = 0;
   // Makes [offset, offset + bytes) readable or writable for the CPU, doing what the traits demand
   // (invalidate, wait, map), and returns its address; never moves data from one memory to another.
-  virtual void* map(Access access, std::size_t offset, std::size_t bytes) = 0;
-  virtual void unmap(void* address, Access access, std::size_t bytes) noexcept = 0;
+  // With a queue of the device, what was given to it before has ended, and what is given to it after
+  // unmap() sees the CPU's writes. Without one, no work on the device touches these bytes meanwhile.
+  virtual void* map(Access access, std::size_t offset, std::size_t bytes, Queue* queue) = 0;
+  virtual void unmap(void* address, Access access, std::size_t bytes, Queue* queue) noexcept = 0;
 };
 
 class Heap;
@@ -44,10 +48,11 @@ class HostView {
 
  private:
   friend class Buffer;
-  HostView(Allocation* allocation, Access access, std::size_t offset, std::size_t bytes);
+  HostView(Allocation* allocation, Access access, std::size_t offset, std::size_t bytes, Queue* queue);
 
   Allocation* allocation_;
   Access access_;
+  Queue* queue_;
   std::span<std::byte> bytes_;
 };
 
@@ -61,8 +66,9 @@ class Buffer {
   const Heap& heap() const noexcept { return *heap_; }
   void* native() const noexcept { return allocation_->native(); }
 
-  // Throws Error when the CPU cannot see this heap or the range is outside of the buffer.
-  HostView map(Access access, std::size_t offset, std::size_t bytes) const;
+  // Throws Error when the CPU cannot see this heap or the range is outside of the buffer. What `queue`
+  // is for says Allocation::map; it must outlive the view.
+  HostView map(Access access, std::size_t offset, std::size_t bytes, Queue* queue = nullptr) const;
   HostView map(Access access) const { return map(access, 0, bytes_); }
 
  private:

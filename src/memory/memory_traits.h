@@ -14,8 +14,11 @@ struct MemoryTraits {
   bool host_cached = false;     // CPU reads go through its caches; false means about 30 times slower
   bool device_cached = false;   // device reads go through its caches
   bool coherent = false;        // writes of one side are seen by the other without flush or invalidate
-  bool concurrent = false;      // both sides may touch it at the same time, given order
-  std::size_t alignment = 1;    // bytes; of every allocation and of imported pointers
+  // Both sides may touch it at the same time, given order: a host view may stay open while the device
+  // works, and is always at the same address.
+  bool concurrent = false;
+  bool imports = false;       // takes memory of the caller
+  std::size_t alignment = 1;  // bytes; of every allocation and of imported pointers
   std::size_t limit = std::numeric_limits<std::size_t>::max();  // bytes; largest single allocation
 
   std::string str() const;

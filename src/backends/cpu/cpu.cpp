@@ -57,6 +57,7 @@ class CpuDevice final : public Device {
                        version.minor, version.patch);
   }
 
+  bool is_host() const override { return true; }
   std::span<const Heap* const> heaps() const override { return heaps_; }
   std::unique_ptr<Queue> make_queue() const override {
     return std::make_unique<CpuQueue>(cpu_.threads);

@@ -16,10 +16,10 @@ class Pages final : public Allocation {
   }
 
   void* native() const noexcept override { return data_; }
-  void* map(Access, std::size_t offset, std::size_t) override {
+  void* map(Access, std::size_t offset, std::size_t, Queue*) override {
     return static_cast<std::byte*>(data_) + offset;
   }
-  void unmap(void*, Access, std::size_t) noexcept override {}
+  void unmap(void*, Access, std::size_t, Queue*) noexcept override {}
 
  private:
   void* data_;
@@ -30,7 +30,7 @@ MemoryTraits host_traits() {
   MemoryTraits traits;
   traits.host_visible = traits.device_visible = true;
   traits.host_cached = traits.device_cached = true;
-  traits.coherent = traits.concurrent = true;
+  traits.coherent = traits.concurrent = traits.imports = true;
   traits.alignment = 64;  // a cache line, and the widest vector
   traits.limit = static_cast<std::size_t>(::sysconf(_SC_PHYS_PAGES)) *
                  static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));

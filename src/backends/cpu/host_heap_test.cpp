@@ -52,8 +52,8 @@ TEST(Heap, WhatTheHostCannotSeeItCannotMap) {
   class Allocated final : public Allocation {
    public:
     void* native() const noexcept override { return nullptr; }
-    void* map(Access, std::size_t, std::size_t) override { return nullptr; }
-    void unmap(void*, Access, std::size_t) noexcept override {}
+    void* map(Access, std::size_t, std::size_t, Queue*) override { return nullptr; }
+    void unmap(void*, Access, std::size_t, Queue*) noexcept override {}
   };
   class DeviceHeap final : public Heap {
    public:

@@ -1,0 +1,34 @@
+// What was measured, or must be assumed, of a device's memory and of the cost of handing work over.
+// Plain values; the planner decides by them, the probe (measure/probe.h) takes them.
+#pragma once
+
+#include <vector>
+
+#include "device/device.h"
+
+namespace maru {
+
+// Of one heap. Bytes a second; 0: that side cannot.
+struct HeapSpeed {
+  double host_read = 0, host_write = 0;
+  double device_read = 0, device_write = 0;
+  double map_seconds = 0;  // to map and unmap one range for the CPU, whatever its size
+
+  bool operator==(const HeapSpeed&) const = default;
+};
+
+struct DeviceSpeed {
+  std::vector<HeapSpeed> heaps;     // in the order of Device::heaps()
+  double launch_seconds = 0;        // to give one small kernel to a busy queue
+  double wait_seconds = 0;          // from giving one small kernel to seeing it done
+  double upload = 0, download = 0;  // bytes a second of Device::transfer(); 0: it has none
+  double transfer_seconds = 0;      // of a transfer of a few bytes
+  bool measured = false;
+
+  bool operator==(const DeviceSpeed&) const = default;
+};
+
+// Cautious figures from traits alone, where nothing was measured.
+DeviceSpeed assumed_speed(const Device& device);
+
+}  // namespace maru
