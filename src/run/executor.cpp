@@ -41,6 +41,7 @@ Executor::Executor(const Plan& plan, std::span<const Device* const> devices, con
 }
 
 void Executor::set_buffer(std::size_t region, Buffer buffer) {
+  if (host_ranges_) host_ranges_->drop(region);
   own_[region] = std::move(buffer);
   buffers_[region] = &own_[region];
 }

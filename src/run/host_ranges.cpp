@@ -78,6 +78,7 @@ HostRanges::HandOver HostRanges::ranges_of(const Plan& plan, const Step& wait) {
 }
 
 void HostRanges::map_for_good(std::size_t region) {
+  if (plan_.devices.size() < 2) return;  // no CPU beside the device
   const Buffer* buffer = buffers_[region];
   if (buffer == nullptr || !*buffer || !buffer->heap().traits().concurrent ||
       !buffer->heap().traits().host_visible)
@@ -120,11 +121,10 @@ void HostRanges::unmap(std::size_t hand_over) noexcept {
   for (Range& range : hand_overs_[hand_over]) range.view.reset();
 }
 
+void HostRanges::drop(std::size_t region) { always_[region] = {}; }
+
 void HostRanges::remap(std::size_t region) {
-  if (always_[region].alias) {
-    always_[region] = {};
-    map_for_good(region);
-  }
+  map_for_good(region);
   for (std::size_t h = 0; h < hand_overs_.size(); ++h) {
     if (std::ranges::none_of(hand_overs_[h],
                              [&](const Range& range) { return range.region == region; }))
