@@ -27,8 +27,8 @@ class Upload {
     }
     const Heap& heap = staging_heap(devices);
     staging_ = heap.allocate(largest, "weights on their way to the device");
-    entry_ = ledger.open("load", "weights", planned.plan.regions[region].why, heap.name(),
-                         planned.plan.regions[region].heap->name());
+    entry_ = ledger.open({"load", "weights", planned.plan.regions[region].why, heap.name(),
+                          planned.plan.regions[region].heap->name(), true});
   }
 
   void pack(const Buffer& weights, const PackedConstant& packed) {
