@@ -38,9 +38,9 @@ MARU_LARGE_KERNEL inner_product(__global const float* restrict src, ulong src_of
   UNROLL for (int b = 0; b < B; ++b) {
     UNROLL for (int p = 0; p < P; ++p) {
       parts[helper] = sums[b][p];
-      for (int half = HELPERS / 2; half > 0; half /= 2) {
+      for (int distance = HELPERS / 2; distance > 0; distance /= 2) {
         barrier(CLK_LOCAL_MEM_FENCE);
-        if (helper < half) parts[helper] += parts[helper + half];
+        if (helper < distance) parts[helper] += parts[helper + distance];
       }
       sums[b][p] = parts[0];
       barrier(CLK_LOCAL_MEM_FENCE);
