@@ -32,6 +32,12 @@ std::unique_ptr<Provider> copy_provider();
 std::unique_ptr<Provider> inner_product_provider();
 std::unique_ptr<Provider> rows_provider();
 std::unique_ptr<Provider> unary_provider();
+std::unique_ptr<Provider> pool_provider();
+std::unique_ptr<Provider> lrn_provider();
+std::unique_ptr<Provider> eltwise_provider();
+std::unique_ptr<Provider> channelwise_provider();
+std::unique_ptr<Provider> softmax_provider();
+std::unique_ptr<Provider> preprocess_provider();
 
 // An operand as arguments: base and offset. Elements are the tensor's unless `element` says how many
 // bytes one has.

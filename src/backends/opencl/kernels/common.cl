@@ -42,17 +42,17 @@ typedef intv truth;
 #endif
 
 // Padding is zero: what a kernel computed for channels that are not there is dropped.
-inline floatv only_channels(floatv value, int first, int channels) {
+static floatv only_channels(floatv value, int first, int channels) {
   return select((floatv)(0.0f), value, LANES + (intv)(first) < (intv)(channels));
 }
 
 // The begin of a vector; the rest is zero.
-inline floatv load_some(int count, __global const float* pointer) {
+static floatv load_some(int count, __global const float* pointer) {
   float lanes[V];
   for (int i = 0; i < V; ++i) lanes[i] = i < count ? pointer[i] : 0.0f;
   return LOADV(0, lanes);
 }
-inline void store_some(floatv value, int count, __global float* pointer) {
+static void store_some(floatv value, int count, __global float* pointer) {
   float lanes[V];
   STOREV(value, 0, lanes);
   for (int i = 0; i < count; ++i) pointer[i] = lanes[i];

@@ -1,0 +1,167 @@
+#include "plan/assign.h"
+
+#include <algorithm>
+#include <memory>
+
+#include "base/error.h"
+#include "ops/concat.h"
+#include "ops/identity.h"
+#include "ops/reshape.h"
+#include "ops/slice.h"
+
+namespace maru::planning {
+namespace {
+
+class Assigning {
+ public:
+  Assigning(const Graph& graph, const Placement& placement) : graph_(graph), placement_(placement) {}
+
+  Assignment run() {
+    // Inputs are the caller's.
+    result_.home.assign(graph_.values().size(), placement_.is_split() ? Side::host : Side::device);
+    for (const Node& node : graph_.nodes()) {
+      result_.device.push_back(is_view(graph_, node) ? device_of_view(node) : device_of(node));
+      for (const ValueId id : node.dst) home(id) = placement_.side_of(result_.device.back());
+    }
+    if (!placement_.is_split()) {
+      result_.place.assign(graph_.values().size(), placement_.local());
+      return std::move(result_);
+    }
+    count_traffic();
+    for (std::size_t i = 0; i < graph_.values().size(); ++i) result_.place.push_back(place_of(i));
+    return std::move(result_);
+  }
+
+ private:
+  Side& home(ValueId id) { return result_.home[static_cast<std::size_t>(id)]; }
+
+  std::size_t device_of(const Node& node) const {
+    std::vector<TensorDesc> src = graph_.descs(node.src), dst = graph_.descs(node.dst);
+    const auto constant = std::make_unique<bool[]>(node.src.size());
+    for (std::size_t i = 0; i < node.src.size(); ++i) {
+      constant[i] = graph_.value(node.src[i]).constant != nullptr;
+      if (!constant[i]) src[i].layout = Layout::any();
+    }
+    for (TensorDesc& desc : dst) desc.layout = Layout::any();
+    const Call call{node.op, src, dst, {constant.get(), node.src.size()}};
+    std::string names;
+    for (std::size_t d = 0; d < placement_.device_count(); ++d) {
+      if (!placement_.device(d).offers(call).empty()) return d;
+      names += fmt::format("{}{}", d == 0 ? "" : " or ", placement_.device(d).name());
+    }
+    throw Error(fmt::format("{} {}", node.op.name(), node.name),
+                fmt::format("an operator that {} can run", names),
+                fmt::format("{} on {}", node.op.key(),
+                            src.empty() ? "nothing" : graph_.value(node.src[0]).desc.str()),
+                "another --device");
+  }
+
+  // What looks at bytes is where they are; a join of both sides' bytes is the device's.
+  std::size_t device_of_view(const Node& node) {
+    const bool all_host = std::ranges::all_of(node.src, [&](ValueId id) {
+      return graph_.value(id).constant == nullptr && home(id) == Side::host;
+    });
+    return placement_.device_on(all_host ? Side::host : Side::device);
+  }
+
+  // Values that views connect share bytes, so they are of one family, which is placed as one.
+  std::size_t family(std::size_t value) {
+    while (family_[value] != value) value = family_[value] = family_[family_[value]];
+    return value;
+  }
+  Traffic& traffic(ValueId id) { return traffic_[family(static_cast<std::size_t>(id))]; }
+
+  void count_traffic() {
+    for (std::size_t i = 0; i < graph_.values().size(); ++i) family_.push_back(i);
+    for (const Node& node : graph_.nodes()) {
+      if (!is_view(graph_, node)) continue;
+      for (const ValueId src : node.src) {
+        if (graph_.value(src).constant) continue;
+        for (const ValueId dst : node.dst)
+          family_[family(static_cast<std::size_t>(dst))] = family(static_cast<std::size_t>(src));
+      }
+    }
+    traffic_.resize(graph_.values().size());
+    std::vector<bool> moves(graph_.values().size());  // read on the side that does not write it
+    const auto read = [&](ValueId id, Side side) {
+      const auto bytes = static_cast<double>(graph_.value(id).desc.bytes());
+      Traffic& sum = traffic(id);
+      (side == Side::host ? sum.host_read : sum.device_read) += bytes;
+      sum.host_touches += side == Side::host;
+      if (home(id) != side && !moves[static_cast<std::size_t>(id)]) {
+        moves[static_cast<std::size_t>(id)] = true;
+        (side == Side::host ? sum.down : sum.up) += bytes;
+      }
+    };
+    const auto written = [&](ValueId id) {
+      const auto bytes = static_cast<double>(graph_.value(id).desc.bytes());
+      Traffic& sum = traffic(id);
+      (home(id) == Side::host ? sum.host_write : sum.device_write) += bytes;
+      sum.host_touches += home(id) == Side::host;
+    };
+    for (const ValueId id : graph_.inputs) written(id);
+    for (const ValueId id : graph_.outputs) read(id, Side::host);
+    for (std::size_t n = 0; n < graph_.nodes().size(); ++n) {
+      const Node& node = graph_.nodes()[n];
+      if (is_view(graph_, node)) continue;
+      for (const ValueId id : node.dst) written(id);
+      for (const ValueId id : node.src) {
+        if (!graph_.value(id).constant) read(id, placement_.side_of(result_.device[n]));
+      }
+    }
+  }
+
+  Place place_of(std::size_t value) {
+    if (graph_.values()[value].constant != nullptr) return placement_.local();
+    const Traffic& traffic = traffic_[family(value)];
+    const bool by_host = result_.home[value] == Side::host;
+    if (!traffic.crosses()) return by_host ? placement_.host() : placement_.local();
+    Place place = placement_.crossing(traffic);
+    if (place.side == Side::both || by_host) return place;
+    // It lives twice: here as the device writes it; the other is made where the CPU reads it.
+    Place local = placement_.local();
+    local.why = place.why;
+    return local;
+  }
+
+  const Graph& graph_;
+  const Placement& placement_;
+  Assignment result_;
+  std::vector<std::size_t> family_;  // per value: another of its family, or itself
+  std::vector<Traffic> traffic_;     // per family, at its representative
+};
+
+}  // namespace
+
+std::optional<std::vector<std::int64_t>> channel_parts(const Graph& graph, const Node& node) {
+  const auto offsets = [&](std::span<const ValueId> parts) {
+    std::vector<std::int64_t> begins;
+    std::int64_t begin = 0;
+    for (const ValueId id : parts) {
+      begins.push_back(begin);
+      begin += graph.value(id).desc.shape[1];
+    }
+    return begins;
+  };
+  if (const auto* concat = node.op.as<Concat>()) {
+    const Shape& shape = graph.value(node.dst[0]).desc.shape;
+    if (shape.rank() >= 2 && shape.axis(concat->axis) == 1) return offsets(node.src);
+  }
+  if (const auto* slice = node.op.as<Slice>()) {
+    const Shape& shape = graph.value(node.src[0]).desc.shape;
+    if (shape.rank() >= 2 && shape.axis(slice->axis) == 1) return offsets(node.dst);
+  }
+  return std::nullopt;
+}
+
+bool keeps_bytes(const Op& op) { return op.as<Identity>() || op.as<Reshape>() || op.as<Flatten>(); }
+
+bool is_view(const Graph& graph, const Node& node) {
+  return keeps_bytes(node.op) || channel_parts(graph, node).has_value();
+}
+
+Assignment assign(const Graph& graph, const Placement& placement) {
+  return Assigning(graph, placement).run();
+}
+
+}  // namespace maru::planning
