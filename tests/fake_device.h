@@ -56,6 +56,7 @@ struct FakeDevice final : Device {
   std::string description() const override { return "computes nothing"; }
   std::span<const Heap* const> heaps() const override { return heaps_; }
   std::unique_ptr<Queue> make_queue() const override { return std::make_unique<Queue>(); }
+  bool is_host() const override { return true; }
   int channel_block() const override { return 4; }
   double copy_seconds(double bytes) const override { return bytes * 1e-9; }
 

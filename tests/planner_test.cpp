@@ -316,7 +316,7 @@ TEST(Plan, TextAndJsonTellTheSame) {
             "plan of net on fake, memory zero-copy: 3 steps, 64 bytes copied a run\n"
             "\n"
             "regions (a place below is region+offset in bytes)\n"
-            "  0   weights                          48 bytes in fake: the one memory of this device\n"
+            "  0   weights                          64 bytes in fake: the one memory of this device\n"
             "  1   arena                           128 bytes in fake: the one memory of this device\n"
             "  2   input data                       48 bytes in fake: the one memory of this device\n"
             "  3   output s                         64 bytes in fake: the one memory of this device\n"

@@ -17,6 +17,7 @@ struct Score {
 
 struct CopyRecord {
   std::string step, tensor, cause;
+  std::string from, to;  // kinds of memory; equal where bytes only change their order
   std::uint64_t times, bytes;
   double seconds;
 };
@@ -34,11 +35,12 @@ class MARU_API Session {
   void load_photo(const std::filesystem::path& file, std::int64_t slot = 0);
   void load_photo(std::span<const std::byte> encoded, std::string_view name, std::int64_t slot = 0);
   // The memory itself, to be filled by a camera or a decoder of the caller: height rows of width RGB
-  // pixels, tightly packed. Valid until the next call for any slot.
+  // pixels, tightly packed. Valid until the next run, or a call for any slot.
   std::span<std::uint8_t> photo(std::int64_t width, std::int64_t height, std::int64_t slot = 0);
 
-  // Views of planned memory; no copy. Outputs hold the last run's results. Throws Error for a name that
-  // is neither an input nor an output of the model.
+  // Views of planned memory; no copy. Outputs hold the last run's results. Valid until the next run,
+  // before which a device may need its memory back. Throws Error for a name that is neither an input
+  // nor an output of the model.
   TensorSpan input(std::string_view name);
   TensorSpan output(std::string_view name) const;
 

@@ -11,7 +11,7 @@
 #include "ops/preprocess.h"
 #include "plan/planner.h"
 #include "rewrite/rewrite.h"
-#include "run/executor.h"
+#include "run/weights.h"
 
 namespace maru {
 namespace {
@@ -72,6 +72,13 @@ void take_photos(Graph& graph, const Preprocessing& preprocessing) {
   graph.tidy();
 }
 
+void open_devices(Model::State& state, const ModelOptions& options) {
+  const DeviceOptions device_options{options.threads, options.tune};
+  state.devices.push_back(open_device(options.device, device_options));
+  if (!state.devices[0]->is_host()) state.devices.push_back(open_device("cpu", device_options));
+  for (const auto& device : state.devices) state.device_list.push_back(device.get());
+}
+
 int cores() { return std::max(1, static_cast<int>(std::thread::hardware_concurrency())); }
 
 }  // namespace
@@ -85,7 +92,7 @@ Model Model::load(const std::filesystem::path& path, const ModelOptions& options
   if (!(options.expected_runs > 0)) {
     throw Error("expected_runs", "a number above 0", fmt::format("{}", options.expected_runs));
   }
-  state->device = open_device(options.device, {options.threads});
+  open_devices(*state, options);
   Imported imported = import_network(package, options, false);
   Graph& graph = imported.graph;
   state->notes = std::move(imported.notes);
@@ -96,7 +103,7 @@ Model Model::load(const std::filesystem::path& path, const ModelOptions& options
   RewriteLog log;
   if (options.optimize) {
     RewriteOptions rewrite;
-    rewrite.sibling_alignment = state->device->channel_block();
+    rewrite.sibling_alignment = state->devices[0]->channel_block();
     rewrite_for_inference(graph, log, rewrite);
   }
   const TensorDesc& scores = graph.value(graph.outputs.at(0)).desc;
@@ -110,9 +117,9 @@ Model Model::load(const std::filesystem::path& path, const ModelOptions& options
   plan_options.policy = options.memory;
   plan_options.compile_threads = options.threads > 0 ? std::min(options.threads, cores()) : cores();
   plan_options.expected_runs = options.expected_runs;
-  Planned planned = make_plan(graph, *state->device, plan_options);
+  Planned planned = make_plan(graph, state->device_list, plan_options);
   planned.plan.rewrites = std::move(log.lines);
-  state->weights = pack_constants(planned);
+  state->weights = pack_weights(planned, state->device_list);
   state->plan = std::move(planned.plan);
   if (options.photos) state->photos = State::PhotoPorts{0, 1};
   return Model(std::move(state));

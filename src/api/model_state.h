@@ -10,6 +10,7 @@
 
 #include "device/device.h"
 #include "plan/plan.h"
+#include "run/weights.h"
 
 namespace maru {
 
@@ -19,9 +20,12 @@ struct Model::State {
     std::size_t pixels, frames;
   };
 
-  std::unique_ptr<Device> device;  // outlives the memory that its heaps gave
+  // The one that was asked for; behind it the CPU, where that is another. They outlive the memory that
+  // their heaps gave.
+  std::vector<std::unique_ptr<Device>> devices;
+  std::vector<const Device*> device_list;
   Plan plan;
-  Buffer weights;
+  Weights weights;
   std::string name;
   std::int64_t batch = 1;
   std::optional<PhotoPorts> photos;

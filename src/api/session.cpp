@@ -5,6 +5,7 @@
 #include <cstring>
 #include <limits>
 #include <numeric>
+#include <optional>
 
 #include "api/model_state.h"
 #include "base/error.h"
@@ -23,22 +24,52 @@ std::int64_t round_up(std::int64_t bytes, std::int64_t unit) {
   return (bytes + unit - 1) / unit * unit;
 }
 
+void add_records(const Ledger& ledger, std::vector<CopyRecord>& records) {
+  for (const Ledger::Entry& entry : ledger.entries()) {
+    if (entry.times == 0) continue;
+    records.push_back({entry.step, entry.tensor, entry.cause, entry.from, entry.to, entry.times,
+                       entry.bytes, entry.seconds});
+  }
+}
+
 }  // namespace
 
 struct Session::State {
   explicit State(const Model& m)
-      : model(m.shared()), executor(model->plan, *model->device, model->weights) {
+      : model(m.shared()),
+        executor(model->plan, model->device_list, model->weights),
+        views(model->plan.regions.size()) {
     if (model->photos) {
       slot_bytes = port(model->photos->pixels).desc.shape[1];
-      grow_entry = grown.open("photo", "photos", "a larger photo than any before: the others move");
+      const std::string heap = memory(model->photos->pixels).heap().name();
+      grow_entry =
+          grown.open("photo", "photos", "a larger photo than any before: the others move", heap, heap);
+      slots.resize(static_cast<std::size_t>(model->batch));
+      slot_views.resize(slots.size());
     }
   }
 
   const Port& port(std::size_t input) const { return model->plan.inputs[input]; }
   const Buffer& memory(std::size_t input) const { return executor.region(port(input).region); }
 
-  // Where the frames of all slots are; zero height: no photo.
-  HostView frames(Access access) const { return memory(model->photos->frames).map(access); }
+  // A look at memory that stays until the next run, which the device needs it for. Looking twice is
+  // looking at the same.
+  std::span<std::byte> look(const Port& port, Access access) {
+    std::optional<HostView>& view = views[port.region];
+    if (!view)
+      view.emplace(executor.region(port.region).map(access, 0, port.desc.bytes(), &executor.queue()));
+    return view->bytes();
+  }
+  std::span<std::byte> look_at_slot(std::int64_t slot, std::size_t offset, std::size_t bytes) {
+    std::optional<HostView>& view = slot_views[static_cast<std::size_t>(slot)];
+    view.reset();
+    view.emplace(memory(model->photos->pixels).map(Access::write, offset, bytes, &executor.queue()));
+    return view->bytes();
+  }
+  void stop_looking() {
+    for (auto& view : views) view.reset();
+    for (auto& view : slot_views) view.reset();
+  }
 
   void check_slot(std::int64_t slot) const {
     if (!model->photos) {
@@ -56,6 +87,7 @@ struct Session::State {
     if (bytes <= slot_bytes) return;
     const Port& pixels = port(model->photos->pixels);
     const std::int64_t larger = round_up(std::max(bytes, slot_bytes * 2), kFrameUnit);
+    stop_looking();
     const Heap& heap = *model->plan.regions[pixels.region].heap;
     Buffer room = heap.allocate(static_cast<std::size_t>(larger * model->batch), pixels.name);
     move_photos(room, larger);
@@ -65,27 +97,54 @@ struct Session::State {
 
   // Every photo that is there, to its place in `room`, where slots are `room_bytes` apart.
   void move_photos(const Buffer& room, std::int64_t room_bytes) {
-    const HostView from = memory(model->photos->pixels).map(Access::read);
-    const HostView to = room.map(Access::write);
-    const HostView frame_view = frames(Access::read_write);
-    const std::span<Frame> slots = frame_view.as<Frame>();
     for (std::size_t slot = 0; slot < slots.size(); ++slot) {
       Frame& frame = slots[slot];
       if (frame.height == 0) continue;
-      const auto held =
-          static_cast<std::size_t>(frame.height) * static_cast<std::size_t>(frame.row_bytes);
+      const std::size_t held = bytes_of(frame);
       const std::int64_t begin = static_cast<std::int64_t>(slot) * room_bytes;
-      std::memcpy(to.bytes().data() + begin,
-                  from.bytes().data() + static_cast<std::int64_t>(frame.offset_16) * kFrameUnit, held);
+      const HostView from =
+          memory(model->photos->pixels)
+              .map(Access::read, static_cast<std::size_t>(frame.offset_16) * kFrameUnit, held,
+                   &executor.queue());
+      const HostView to =
+          room.map(Access::write, static_cast<std::size_t>(begin), held, &executor.queue());
+      std::memcpy(to.bytes().data(), from.bytes().data(), held);
       frame.offset_16 = static_cast<std::int32_t>(begin / kFrameUnit);
       grown.count(grow_entry, held, 0);
     }
   }
 
+  static std::size_t bytes_of(const Frame& frame) {
+    return static_cast<std::size_t>(frame.height) * static_cast<std::size_t>(frame.row_bytes);
+  }
+
+  // Tells the network where the photos are, as they are now.
+  void hand_over_photos() {
+    std::size_t used = 0;
+    for (std::size_t slot = 0; slot < slots.size(); ++slot) {
+      if (slots[slot].height == 0) {
+        throw Error("session", fmt::format("a photo in each of {} slots", model->batch),
+                    fmt::format("none in slot {}", slot), "load_photo() before run()");
+      }
+      used = std::max(
+          used, static_cast<std::size_t>(slots[slot].offset_16) * kFrameUnit + bytes_of(slots[slot]));
+    }
+    executor.use_first(port(model->photos->pixels).region, used);
+    if (slots == told) return;
+    std::ranges::copy(slots, memory(model->photos->frames)
+                                 .map(Access::write, 0, slots.size() * sizeof(Frame), &executor.queue())
+                                 .as<Frame>()
+                                 .begin());
+    told = slots;
+  }
+
   std::shared_ptr<const Model::State> model;
   Executor executor;
+  std::vector<std::optional<HostView>> views;       // per region; end before the executor's queue
+  std::vector<std::optional<HostView>> slot_views;  // of photos
   std::int64_t slot_bytes = 0;
-  Ledger grown;  // photos that moved into a larger buffer
+  std::vector<Frame> slots, told;  // zero height: no photo; as the network was told last
+  Ledger grown;                    // photos that moved into a larger buffer
   std::size_t grow_entry = 0;
 };
 
@@ -103,22 +162,17 @@ std::span<std::uint8_t> Session::photo(std::int64_t width, std::int64_t height, 
   const std::int64_t bytes = width * height * 3;
   state_->reserve(bytes);
   const std::int64_t offset = slot * state_->slot_bytes;
-  const HostView frames = state_->frames(Access::read_write);
-  frames.as<Frame>()[static_cast<std::size_t>(slot)] = {
+  state_->slots[static_cast<std::size_t>(slot)] = {
       static_cast<std::int32_t>(height), static_cast<std::int32_t>(width),
       static_cast<std::int32_t>(width * 3), static_cast<std::int32_t>(offset / kFrameUnit)};
-  const HostView pixels =
-      state_->memory(state_->model->photos->pixels)
-          .map(Access::write, static_cast<std::size_t>(offset), static_cast<std::size_t>(bytes));
-  return pixels.as<std::uint8_t>();
+  const std::span<std::byte> pixels =
+      state_->look_at_slot(slot, static_cast<std::size_t>(offset), static_cast<std::size_t>(bytes));
+  return {reinterpret_cast<std::uint8_t*>(pixels.data()), pixels.size()};
 }
 
 void Session::load_photo(std::span<const std::byte> encoded, std::string_view name, std::int64_t slot) {
   state_->check_slot(slot);
-  const auto forget = [&] {
-    const HostView frames = state_->frames(Access::read_write);
-    frames.as<Frame>()[static_cast<std::size_t>(slot)] = {};
-  };
+  const auto forget = [&] { state_->slots[static_cast<std::size_t>(slot)] = {}; };
   forget();
   const ImageInfo info = probe_image(encoded, name);
   const std::span<std::uint8_t> pixels = photo(info.width, info.height, slot);
@@ -140,9 +194,9 @@ TensorSpan Session::input(std::string_view name) {
   if (!state_->model->photos) {
     for (const Port& port : state_->model->plan.inputs) {
       if (port.name != name) continue;
-      const HostView view =
-          state_->executor.region(port.region).map(Access::write, 0, port.desc.bytes());
-      return {port.desc.dtype, {port.desc.shape.begin(), port.desc.shape.end()}, view.bytes()};
+      return {port.desc.dtype,
+              {port.desc.shape.begin(), port.desc.shape.end()},
+              state_->look(port, Access::read_write)};
     }
   }
   std::string known;
@@ -156,9 +210,9 @@ TensorSpan Session::output(std::string_view name) const {
   std::string known;
   for (const Port& port : state_->model->plan.outputs) {
     if (port.name == name) {
-      const HostView view =
-          state_->executor.region(port.region).map(Access::read, 0, port.desc.bytes());
-      return {port.desc.dtype, {port.desc.shape.begin(), port.desc.shape.end()}, view.bytes()};
+      return {port.desc.dtype,
+              {port.desc.shape.begin(), port.desc.shape.end()},
+              state_->look(port, Access::read)};
     }
     known += (known.empty() ? "" : ", ") + port.name;
   }
@@ -167,15 +221,8 @@ TensorSpan Session::output(std::string_view name) const {
 }
 
 void Session::run() {
-  if (state_->model->photos) {
-    const HostView frames = state_->frames(Access::read);
-    for (std::int64_t slot = 0; slot < state_->model->batch; ++slot) {
-      if (frames.as<Frame>()[static_cast<std::size_t>(slot)].height == 0) {
-        throw Error("session", fmt::format("a photo in each of {} slots", state_->model->batch),
-                    fmt::format("none in slot {}", slot), "load_photo() before run()");
-      }
-    }
-  }
+  if (state_->model->photos) state_->hand_over_photos();
+  state_->stop_looking();
   state_->executor.run();
 }
 
@@ -208,17 +255,11 @@ std::vector<Score> Session::top(std::size_t count, std::int64_t slot) const {
 
 std::vector<CopyRecord> Session::copies() const {
   std::vector<CopyRecord> records;
-  for (const Ledger* ledger :
-       std::initializer_list<const Ledger*>{&state_->grown, &state_->executor.ledger()}) {
-    for (const Ledger::Entry& entry : ledger->entries()) {
-      if (entry.times == 0) continue;
-      records.push_back(
-          {entry.step, entry.tensor, entry.cause, entry.times, entry.bytes, entry.seconds});
-    }
-  }
+  add_records(state_->grown, records);
+  add_records(state_->executor.ledger(), records);
   return records;
 }
 
-std::size_t Session::arena_bytes() const { return state_->model->plan.regions[Plan::kArena].bytes; }
+std::size_t Session::arena_bytes() const { return state_->model->plan.arena_bytes(); }
 
 }  // namespace maru

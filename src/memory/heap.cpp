@@ -1,6 +1,7 @@
 #include "memory/heap.h"
 
 #include <cstdint>
+#include <new>
 #include <utility>
 
 #include "base/error.h"
@@ -32,6 +33,14 @@ HostView::HostView(HostView&& other) noexcept
       access_(other.access_),
       queue_(other.queue_),
       bytes_(other.bytes_) {}
+
+HostView& HostView::operator=(HostView&& other) noexcept {
+  if (this != &other) {
+    this->~HostView();
+    new (this) HostView(std::move(other));
+  }
+  return *this;
+}
 
 HostView::~HostView() {
   if (allocation_ != nullptr) allocation_->unmap(bytes_.data(), access_, bytes_.size(), queue_);

@@ -37,7 +37,7 @@ class Heap;
 class HostView {
  public:
   HostView(HostView&& other) noexcept;
-  HostView& operator=(HostView&&) = delete;
+  HostView& operator=(HostView&& other) noexcept;  // ends this view first
   ~HostView();
 
   std::span<std::byte> bytes() const noexcept { return bytes_; }

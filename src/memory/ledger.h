@@ -14,17 +14,20 @@ namespace maru {
 class Ledger {
  public:
   struct Entry {
-    std::string step;    // name of the plan's step
-    std::string tensor;  // name of the value that crosses
-    std::string cause;   // why the planner chose to copy
+    std::string step;      // name of the plan's step
+    std::string tensor;    // name of the value that crosses
+    std::string cause;     // why the planner chose to copy
+    std::string from, to;  // names of the heaps; equal where bytes stay in one memory
     std::uint64_t times = 0;
     std::uint64_t bytes = 0;
     double seconds = 0;
   };
 
   // Returns the index to count on.
-  std::size_t open(std::string step, std::string tensor, std::string cause) {
-    entries_.push_back({std::move(step), std::move(tensor), std::move(cause)});
+  std::size_t open(std::string step, std::string tensor, std::string cause, std::string from,
+                   std::string to) {
+    entries_.push_back(
+        {std::move(step), std::move(tensor), std::move(cause), std::move(from), std::move(to)});
     return entries_.size() - 1;
   }
   void count(std::size_t entry, std::size_t bytes, double seconds) noexcept {

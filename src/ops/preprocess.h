@@ -20,6 +20,8 @@ struct Preprocess {
     std::int32_t height, width;  // pixels
     std::int32_t row_bytes;      // from one row of pixels to the next
     std::int32_t offset_16;      // from the start of `pixels`, in units of 16 bytes
+
+    bool operator==(const Frame&) const = default;
   };
 
   std::int64_t height = 0, width = 0;  // 1 to 2^15

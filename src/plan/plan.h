@@ -1,9 +1,11 @@
 // Plan: everything that a run will do, decided once and immutable: regions of memory, where each tensor
 // lives in them, and the steps in order. If a copy is not in the plan it cannot happen. Shared by the
-// sessions of a model; any thread may read it. The device, whose heaps it names, must outlive it.
+// sessions of a model; any thread may read it. The devices, whose heaps it names, must outlive it.
 #pragma once
 
+#include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -14,12 +16,19 @@ namespace maru {
 
 // A piece of memory that is one allocation. Weights belong to the model, all others to the session.
 struct Region {
-  enum class Kind : std::uint8_t { weights, arena, input, output };
+  enum class Kind : std::uint8_t {
+    weights,
+    arena,
+    input,
+    output,
+    mirror,  // the device's copy of an input, as large as that is
+  };
   Kind kind;
   std::string name;            // of the value, for inputs and outputs
-  const Heap* heap = nullptr;  // of the device
+  const Heap* heap = nullptr;  // of one of the devices
   std::string why;             // the heap was chosen
   std::size_t bytes = 0;
+  std::optional<std::size_t> mirrors = std::nullopt;  // the input's region
 };
 
 struct Operand {
@@ -31,16 +40,23 @@ struct Operand {
 
 struct Step {
   enum class Kind : std::uint8_t {
-    kernel,  // computes a node
-    copy,    // moves or reorders bytes and computes nothing
+    kernel,   // computes a node
+    copy,     // moves or reorders bytes and computes nothing; without a kernel, between memories
+    wait,     // until the device is done; the CPU then reads `src` and writes `dst`, where it is mapped
+    release,  // the CPU gives back to the device what an earlier wait gave it
   };
   Kind kind;
-  std::string name;  // of the node, or of the value that is copied
-  std::string op;    // operator and attributes
-  std::string why;   // the kernel was chosen, or the copy is needed
-  std::shared_ptr<const Kernel> kernel;
+  std::string name;                      // of the node, or of the value that is copied
+  std::string op;                        // operator and attributes
+  std::string why;                       // the kernel was chosen, or the copy or the wait is needed
+  std::shared_ptr<const Kernel> kernel;  // null for waits, and for copies between memories
   std::vector<Operand> src, dst;
-  std::size_t workspace = 0;  // offset in the arena; meaningful when the kernel wants a workspace
+  std::size_t device = 0;  // index into Plan::devices; of whose queue the step is
+  // Where the kernel's workspace is; meaningful when it wants one.
+  std::size_t workspace_region = 0, workspace_offset = 0;
+
+  // Whether it moves bytes from one memory to another.
+  bool crosses() const { return kind == Kind::copy && kernel == nullptr; }
 };
 
 // A value of the graph that the caller writes or reads.
@@ -51,15 +67,18 @@ struct Port {
 };
 
 struct Plan {
-  static constexpr std::size_t kWeights = 0, kArena = 1;  // regions that every plan has, maybe empty
+  static constexpr std::size_t kWeights = 0, kArena = 1;  // of the first device; maybe empty
 
-  std::string network, device, policy;
+  std::string network, policy;
+  std::vector<std::string> devices;  // that it uses; the first is the one that was asked for
   std::vector<Region> regions;
   std::vector<Step> steps;
   std::vector<Port> inputs, outputs;
   std::vector<std::string> rewrites;  // what was done to the graph before
 
-  std::size_t copied_bytes() const;  // a run, by all copy steps
+  std::size_t copied_bytes() const;    // a run, by all copy steps
+  std::size_t crossing_bytes() const;  // of them, from one memory to another
+  std::size_t arena_bytes() const;
   std::string text() const;
   std::string json() const;
 };
@@ -70,6 +89,7 @@ struct PackedConstant {
   std::shared_ptr<const Constant> constant;
   std::shared_ptr<const Kernel> kernel;
   std::size_t operand = 0;  // of the kernel
+  std::size_t region = 0;
   std::size_t offset = 0;
   std::size_t bytes = 0;
 };
@@ -78,6 +98,7 @@ struct PackedConstant {
 struct Planned {
   Plan plan;
   std::vector<PackedConstant> constants;
+  std::map<std::string, std::string> choices;  // as PlanOptions::choices
 };
 
 }  // namespace maru

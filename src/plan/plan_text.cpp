@@ -8,7 +8,19 @@
 namespace maru {
 namespace {
 
-std::string_view to_string(Step::Kind kind) { return kind == Step::Kind::copy ? "copy" : "kernel"; }
+std::string_view to_string(Step::Kind kind) {
+  switch (kind) {
+    case Step::Kind::kernel:
+      return "kernel";
+    case Step::Kind::copy:
+      return "copy";
+    case Step::Kind::wait:
+      return "wait";
+    case Step::Kind::release:
+      return "release";
+  }
+  return "?";
+}
 
 std::string_view to_string(Region::Kind kind) {
   switch (kind) {
@@ -20,6 +32,8 @@ std::string_view to_string(Region::Kind kind) {
       return "input";
     case Region::Kind::output:
       return "output";
+    case Region::Kind::mirror:
+      return "mirror";
   }
   return "?";
 }
@@ -30,6 +44,11 @@ std::string place(const Operand& operand) {
 
 std::string describe(const Operand& operand) {
   return fmt::format("{} {} @{}", operand.name, operand.desc.str(), place(operand));
+}
+
+std::string kernel_name(const Step& step) { return step.kernel ? step.kernel->name() : "transfer"; }
+std::size_t workspace_bytes(const Step& step) {
+  return step.kernel ? step.kernel->workspace_bytes() : 0;
 }
 
 nlohmann::json to_json(const Operand& operand) {
@@ -51,9 +70,28 @@ std::size_t Plan::copied_bytes() const {
   return bytes;
 }
 
+std::size_t Plan::crossing_bytes() const {
+  std::size_t bytes = 0;
+  for (const Step& step : steps) {
+    if (step.crosses()) bytes += step.dst[0].desc.bytes();
+  }
+  return bytes;
+}
+
+std::size_t Plan::arena_bytes() const {
+  std::size_t bytes = 0;
+  for (const Region& region : regions) {
+    if (region.kind == Region::Kind::arena) bytes += region.bytes;
+  }
+  return bytes;
+}
+
 std::string Plan::text() const {
-  std::string text = fmt::format("plan of {} on {}, memory {}: {} steps, {} bytes copied a run\n\n",
-                                 network, device, policy, steps.size(), copied_bytes());
+  std::string text =
+      fmt::format("plan of {} on {}, memory {}: {} steps, {} bytes copied a run", network,
+                  fmt::join(devices, " and "), policy, steps.size(), copied_bytes());
+  if (devices.size() > 1) text += fmt::format(", {} of them between memories", crossing_bytes());
+  text += "\n\n";
   text += "regions (a place below is region+offset in bytes)\n";
   for (std::size_t i = 0; i < regions.size(); ++i) {
     const Region& region = regions[i];
@@ -66,14 +104,20 @@ std::string Plan::text() const {
   text += "\nsteps\n";
   for (std::size_t i = 0; i < steps.size(); ++i) {
     const Step& step = steps[i];
-    text += fmt::format("  {:<3} {} {}\n", i, step.name, step.kind == Step::Kind::copy ? "(copy)" : "");
-    while (text.size() > 1 && text[text.size() - 2] == ' ') text.erase(text.size() - 2, 1);
-    text += fmt::format("      {}\n", step.op);
-    text += fmt::format("      by {}: {}\n", step.kernel->name(), step.why);
+    const bool is_order = step.kind == Step::Kind::wait || step.kind == Step::Kind::release;
+    text += fmt::format("  {:<3} {}{}\n", i, step.name, step.kind == Step::Kind::copy ? " (copy)" : "");
+    if (is_order) {
+      text += fmt::format("      {} {}: {}\n", to_string(step.kind), devices[step.device], step.why);
+    } else {
+      const std::string on = step.device == 0 ? "" : " on " + devices[step.device];
+      text += fmt::format("      {}\n", step.op);
+      text += fmt::format("      by {}{}: {}\n", kernel_name(step), on, step.why);
+    }
     for (const Operand& operand : step.src) text += fmt::format("      <- {}\n", describe(operand));
     for (const Operand& operand : step.dst) text += fmt::format("      -> {}\n", describe(operand));
-    if (const std::size_t bytes = step.kernel->workspace_bytes(); bytes > 0) {
-      text += fmt::format("      workspace {} bytes @{}+{}\n", bytes, kArena, step.workspace);
+    if (const std::size_t bytes = workspace_bytes(step); bytes > 0) {
+      text += fmt::format("      workspace {} bytes @{}+{}\n", bytes, step.workspace_region,
+                          step.workspace_offset);
     }
   }
   if (!rewrites.empty()) {
@@ -85,9 +129,10 @@ std::string Plan::text() const {
 
 std::string Plan::json() const {
   nlohmann::json json{{"network", network},
-                      {"device", device},
+                      {"devices", devices},
                       {"memory", policy},
                       {"copied_bytes", copied_bytes()},
+                      {"crossing_bytes", crossing_bytes()},
                       {"rewrites", rewrites},
                       {"regions", nlohmann::json::array()},
                       {"steps", nlohmann::json::array()}};
@@ -99,14 +144,14 @@ std::string Plan::json() const {
                                {"bytes", region.bytes}});
   }
   for (const Step& step : steps) {
-    nlohmann::json entry{{"kind", to_string(step.kind)},
-                         {"name", step.name},
-                         {"op", step.op},
-                         {"kernel", step.kernel->name()},
-                         {"why", step.why},
-                         {"workspace_bytes", step.kernel->workspace_bytes()},
-                         {"src", nlohmann::json::array()},
-                         {"dst", nlohmann::json::array()}};
+    nlohmann::json entry{
+        {"kind", to_string(step.kind)},   {"name", step.name}, {"op", step.op},
+        {"device", devices[step.device]}, {"why", step.why},   {"src", nlohmann::json::array()},
+        {"dst", nlohmann::json::array()}};
+    if (step.kind == Step::Kind::kernel || step.kind == Step::Kind::copy) {
+      entry["kernel"] = kernel_name(step);
+      entry["workspace_bytes"] = workspace_bytes(step);
+    }
     for (const Operand& operand : step.src) entry["src"].push_back(to_json(operand));
     for (const Operand& operand : step.dst) entry["dst"].push_back(to_json(operand));
     json["steps"].push_back(std::move(entry));

@@ -10,15 +10,19 @@
 
 #include "base/error.h"
 #include "plan/arena.h"
+#include "plan/placement.h"
 #include "plan/storage.h"
+#include "plan/waits.h"
 
 namespace maru {
 namespace {
 
 using planning::Block;
 using planning::Instruction;
+using planning::Place;
 using planning::Program;
 using planning::ProgramTensor;
+using planning::Storage;
 using planning::Storages;
 using planning::TensorIndex;
 
@@ -41,16 +45,18 @@ struct Operands {
 
 class Planner {
  public:
-  Planner(const Graph& graph, const Device& device, const PlanOptions& options)
-      : device_(device),
+  Planner(const Graph& graph, std::span<const Device* const> devices,
+          std::span<const DeviceSpeed> speeds, const PlanOptions& options)
+      : devices_(devices),
         options_(options),
-        program_(planning::lower(graph, device, options.expected_runs)) {
-    storages_ = planning::share_storage(program_, device);
+        placement_(devices, speeds, {options.policy, options.expected_runs, options.weights_in_file}),
+        program_(planning::lower(graph, placement_, {options.expected_runs, &options.choices})) {
+    storages_ = planning::share_storage(program_, placement_);
     std::erase_if(program_.code,
                   [](const Instruction& i) { return i.kind == Instruction::Kind::view; });
     plan_.network = graph.name;
-    plan_.device = device.name();
     plan_.policy = to_string(options.policy);
+    for (const Device* device : devices) plan_.devices.emplace_back(device->name());
   }
 
   Planned run() {
@@ -59,7 +65,8 @@ class Planner {
     place_storages();
     place_constants();
     make_steps();
-    return {std::move(plan_), std::move(constants_)};
+    plan_.steps = planning::add_waits(plan_, devices_, std::move(plan_.steps));
+    return {std::move(plan_), std::move(constants_), std::move(program_.choices)};
   }
 
  private:
@@ -91,9 +98,15 @@ class Planner {
     std::map<std::string, std::size_t> job_of_key;
     std::vector<Job> jobs;
     std::vector<std::size_t> job_of;
+    constexpr std::size_t kNone = std::numeric_limits<std::size_t>::max();
     for (std::size_t i = 0; i < program_.code.size(); ++i) {
       operands_.push_back(operands_of(program_.code[i]));
-      std::string key = program_.code[i].op.key() + program_.code[i].offer.kernel;
+      if (program_.code[i].kind == Instruction::Kind::transfer) {
+        job_of.push_back(kNone);
+        continue;
+      }
+      std::string key = fmt::format("{} {} {}", program_.code[i].device, program_.code[i].op.key(),
+                                    program_.code[i].offer.kernel);
       for (const TensorDesc& desc : operands_[i].src) key += ";" + desc.str();
       for (const TensorDesc& desc : operands_[i].dst) key += ">" + desc.str();
       for (std::size_t k = 0; k < operands_[i].src.size(); ++k)
@@ -112,7 +125,7 @@ class Planner {
         const Operands& operands = operands_[jobs[j].instruction];
         const std::size_t count = operands.src.size();
         try {
-          jobs[j].kernel = device_.compile(
+          jobs[j].kernel = devices_[instruction.device]->compile(
               {instruction.op, operands.src, operands.dst, {operands.constant.get(), count}},
               instruction.offer);
         } catch (...) {
@@ -126,44 +139,66 @@ class Planner {
     work();
     for (std::thread& helper : helpers) helper.join();
     if (failure) std::rethrow_exception(failure);
-    for (const std::size_t job : job_of) kernels_.push_back(jobs[job].kernel);
+    for (const std::size_t job : job_of) kernels_.push_back(job == kNone ? nullptr : jobs[job].kernel);
   }
 
-  const Heap& pick_heap(bool host_touches) const {
-    for (const Heap* heap : device_.heaps()) {
-      const MemoryTraits& traits = heap->traits();
-      if (traits.device_visible && (!host_touches || traits.host_visible)) return *heap;
+  std::size_t arena_on(const Heap* heap, const std::string& why) {
+    for (std::size_t r = 0; r < plan_.regions.size(); ++r) {
+      if (plan_.regions[r].kind == Region::Kind::arena && plan_.regions[r].heap == heap) return r;
     }
-    throw Error(device_.name(), "a heap that the device sees", "none", "`maru devices`");
+    plan_.regions.push_back({Region::Kind::arena, "arena", heap, why});
+    return plan_.regions.size() - 1;
   }
 
   void make_regions() {
-    const Heap& inner = pick_heap(false);
-    const Heap& outer = pick_heap(true);
-    const std::string why =
-        device_.heaps().size() == 1 ? "the one memory of this device" : "first that fits";
-    plan_.regions.push_back({Region::Kind::weights, "weights", &inner, why});
-    plan_.regions.push_back({Region::Kind::arena, "arena", &inner, why});
+    double weight_bytes = 0;
+    for (const Instruction& instruction : program_.code) {
+      for (const TensorIndex t : instruction.src) {
+        if (const auto& constant = program_.tensors[t].constant; constant && instruction.device == 0)
+          weight_bytes += static_cast<double>(constant->desc().bytes());
+      }
+    }
+    const Place weights = placement_.weights(weight_bytes), &local = placement_.local();
+    plan_.regions.push_back({Region::Kind::weights, "weights", weights.heap, weights.why});
+    plan_.regions.push_back({Region::Kind::arena, "arena", local.heap, local.why});
     region_of_.assign(storages_.storages.size(), Plan::kArena);
     const auto add_port = [&](TensorIndex t, Region::Kind kind, std::vector<Port>& ports) {
       const ProgramTensor& tensor = program_.tensors[t];
+      const Storage& storage = storages_.storages[storages_.of[t].storage];
       region_of_[storages_.of[t].storage] = plan_.regions.size();
       ports.push_back({tensor.name, tensor.desc, plan_.regions.size()});
       const std::size_t bytes = std::max<std::size_t>(tensor.desc.bytes(), 1);
-      plan_.regions.push_back({kind, tensor.name, &outer, why, bytes});
+      plan_.regions.push_back({kind, tensor.name, storage.place.heap, storage.place.why, bytes});
     };
     for (const TensorIndex t : program_.inputs) add_port(t, Region::Kind::input, plan_.inputs);
     for (const TensorIndex t : program_.outputs) add_port(t, Region::Kind::output, plan_.outputs);
+    for (TensorIndex t = 0; t < program_.tensors.size(); ++t) {
+      const ProgramTensor& tensor = program_.tensors[t];
+      if (!tensor.mirrors) continue;
+      const std::size_t of = region_of_[storages_.of[*tensor.mirrors].storage];
+      region_of_[storages_.of[t].storage] = plan_.regions.size();
+      plan_.regions.push_back({Region::Kind::mirror, tensor.name, tensor.place.heap,
+                               "the device's copy of an input", plan_.regions[of].bytes, of});
+    }
+    for (std::size_t s = 0; s < storages_.storages.size(); ++s) {
+      const Place& place = storages_.storages[s].place;
+      if (region_of_[s] == Plan::kArena && place.heap != local.heap && place.heap != nullptr)
+        region_of_[s] = arena_on(place.heap, place.why);
+    }
   }
 
+  // Arenas are placed one by one: bytes of different heaps have nothing to do with each other.
   void place_storages() {
     constexpr std::size_t kNever = std::numeric_limits<std::size_t>::max();
     std::vector<Block> blocks(storages_.storages.size());
     for (std::size_t s = 0; s < blocks.size(); ++s) blocks[s].first = kNever;
+    const auto is_arena = [&](std::size_t region) {
+      return plan_.regions[region].kind == Region::Kind::arena;
+    };
     for (std::size_t i = 0; i < program_.code.size(); ++i) {
       const auto touch = [&](TensorIndex t) {
         const std::size_t s = storages_.of[t].storage;
-        if (program_.tensors[t].constant || region_of_[s] != Plan::kArena) return;
+        if (program_.tensors[t].constant || !is_arena(region_of_[s])) return;
         blocks[s].bytes = storages_.storages[s].bytes();
         blocks[s].first = std::min(blocks[s].first, i);
         blocks[s].last = std::max(blocks[s].last, i);
@@ -171,40 +206,61 @@ class Planner {
       std::ranges::for_each(program_.code[i].src, touch);
       std::ranges::for_each(program_.code[i].dst, touch);
     }
-    std::vector<Block> used;
-    std::vector<std::size_t> storage_of_used;
-    for (std::size_t s = 0; s < blocks.size(); ++s) {
-      if (blocks[s].first == kNever || blocks[s].bytes == 0) continue;
-      used.push_back(blocks[s]);
-      storage_of_used.push_back(s);
-    }
-    for (std::size_t i = 0; i < program_.code.size(); ++i) {
-      if (kernels_[i]->workspace_bytes() == 0) continue;
-      workspace_block_[i] = used.size();
-      used.push_back({kernels_[i]->workspace_bytes(), i, i});
-    }
-    Region& arena = plan_.regions[Plan::kArena];
-    arena.bytes = planning::place(used, arena.heap->traits().alignment);
     offset_of_.assign(storages_.storages.size(), 0);
-    for (std::size_t k = 0; k < storage_of_used.size(); ++k)
-      offset_of_[storage_of_used[k]] = used[k].offset;
-    for (auto& [instruction, block] : workspace_block_) block = used[block].offset;
+    workspace_of_.assign(program_.code.size(), {Plan::kArena, 0});
+    const auto workspace_bytes = [&](std::size_t i) {
+      return kernels_[i] ? kernels_[i]->workspace_bytes() : 0;
+    };
+    for (std::size_t i = 0; i < program_.code.size(); ++i) {
+      const bool on_host = placement_.side_of(program_.code[i].device) == planning::Side::host;
+      if (on_host && workspace_bytes(i) > 0)
+        workspace_of_[i].region = arena_on(placement_.host().heap, placement_.host().why);
+    }
+    for (std::size_t r = 0; r < plan_.regions.size(); ++r) {
+      if (!is_arena(r)) continue;
+      std::vector<Block> used;
+      std::vector<std::size_t*> offsets;
+      for (std::size_t s = 0; s < blocks.size(); ++s) {
+        if (blocks[s].first == kNever || blocks[s].bytes == 0 || region_of_[s] != r) continue;
+        used.push_back(blocks[s]);
+        offsets.push_back(&offset_of_[s]);
+      }
+      for (std::size_t i = 0; i < program_.code.size(); ++i) {
+        if (workspace_bytes(i) == 0 || workspace_of_[i].region != r) continue;
+        used.push_back({workspace_bytes(i), i, i});
+        offsets.push_back(&workspace_of_[i].offset);
+      }
+      plan_.regions[r].bytes = planning::place(used, plan_.regions[r].heap->traits().alignment);
+      for (std::size_t k = 0; k < used.size(); ++k) *offsets[k] = used[k].offset;
+    }
+  }
+
+  std::size_t weights_of(std::size_t device) {
+    if (placement_.side_of(device) == planning::Side::device) return Plan::kWeights;
+    const Heap* heap = placement_.host().heap;
+    for (std::size_t r = 0; r < plan_.regions.size(); ++r) {
+      if (r != Plan::kWeights && plan_.regions[r].kind == Region::Kind::weights) return r;
+    }
+    plan_.regions.push_back({Region::Kind::weights, "weights", heap, "only the CPU reads them"});
+    return plan_.regions.size() - 1;
   }
 
   void place_constants() {
-    Region& weights = plan_.regions[Plan::kWeights];
-    const std::size_t alignment = weights.heap->traits().alignment;
     std::map<std::tuple<const Constant*, const Kernel*, std::size_t>, std::size_t> known;
     for (std::size_t i = 0; i < program_.code.size(); ++i) {
       for (std::size_t k = 0; k < program_.code[i].src.size(); ++k) {
         const ProgramTensor& tensor = program_.tensors[program_.code[i].src[k]];
         if (!tensor.constant) continue;
+        const std::size_t region = weights_of(program_.code[i].device);
+        Region& weights = plan_.regions[region];
+        const std::size_t alignment = std::max(weights.heap->traits().alignment, kWeightAlignment);
         const std::tuple key{tensor.constant.get(), kernels_[i].get(), k};
         const auto [at, is_new] = known.try_emplace(key, weights.bytes);
-        constant_offset_[{i, k}] = at->second;
+        constant_at_[{i, k}] = {region, at->second};
         if (!is_new) continue;
         const std::size_t bytes = kernels_[i]->packed_bytes(k, *tensor.constant);
-        constants_.push_back({tensor.name, tensor.constant, kernels_[i], k, weights.bytes, bytes});
+        constants_.push_back(
+            {tensor.name, tensor.constant, kernels_[i], k, region, weights.bytes, bytes});
         weights.bytes += (bytes + alignment - 1) / alignment * alignment;
       }
     }
@@ -218,22 +274,25 @@ class Planner {
     };
     for (std::size_t i = 0; i < program_.code.size(); ++i) {
       const Instruction& instruction = program_.code[i];
-      const bool is_copy = instruction.kind == Instruction::Kind::copy;
-      Step step{is_copy ? Step::Kind::copy : Step::Kind::kernel,
+      const bool is_kernel = instruction.kind == Instruction::Kind::kernel;
+      Step step{is_kernel ? Step::Kind::kernel : Step::Kind::copy,
                 instruction.name,
-                is_copy ? "copy" : instruction.op.key(),
+                is_kernel ? instruction.op.key() : "copy",
                 instruction.why,
                 kernels_[i],
                 {},
-                {}};
+                {},
+                instruction.device,
+                workspace_of_[i].region,
+                workspace_of_[i].offset};
       for (std::size_t k = 0; k < instruction.src.size(); ++k) {
         const TensorIndex t = instruction.src[k];
         if (const auto& constant = program_.tensors[t].constant) {
-          const Layout layout = kernels_[i]->packed_bytes(k, *constant) == constant->bytes().size()
-                                    ? Layout::plain()
-                                    : Layout::opaque();
-          step.src.push_back({program_.tensors[t].name, constant->desc().with(layout), Plan::kWeights,
-                              constant_offset_.at({i, k})});
+          const bool is_plain = kernels_[i]->packed_bytes(k, *constant) == constant->desc().bytes();
+          const Layout layout = is_plain ? Layout::plain() : Layout::opaque();
+          const At& at = constant_at_.at({i, k});
+          step.src.push_back(
+              {program_.tensors[t].name, constant->desc().with(layout), at.region, at.offset});
         } else {
           step.src.push_back(operand(t, operands_[i].src[k]));
         }
@@ -241,29 +300,44 @@ class Planner {
       for (std::size_t k = 0; k < instruction.dst.size(); ++k) {
         step.dst.push_back(operand(instruction.dst[k], operands_[i].dst[k]));
       }
-      if (const auto at = workspace_block_.find(i); at != workspace_block_.end())
-        step.workspace = at->second;
       plan_.steps.push_back(std::move(step));
     }
   }
 
-  const Device& device_;
+  static constexpr std::size_t kWeightAlignment =
+      64;  // a cache line: packed files hold for every device
+  struct At {
+    std::size_t region, offset;
+  };
+
+  std::span<const Device* const> devices_;
   const PlanOptions& options_;
+  planning::Placement placement_;
   Program program_;
   Storages storages_;
-  std::vector<Operands> operands_;                      // per instruction
-  std::vector<std::shared_ptr<const Kernel>> kernels_;  // per instruction
-  std::vector<std::size_t> region_of_, offset_of_;      // per storage
-  std::map<std::size_t, std::size_t> workspace_block_;  // instruction -> block, then offset
-  std::map<std::pair<std::size_t, std::size_t>, std::size_t> constant_offset_;  // instruction, operand
+  std::vector<Operands> operands_;                                 // per instruction
+  std::vector<std::shared_ptr<const Kernel>> kernels_;             // per instruction; null: a transfer
+  std::vector<std::size_t> region_of_, offset_of_;                 // per storage
+  std::vector<At> workspace_of_;                                   // per instruction
+  std::map<std::pair<std::size_t, std::size_t>, At> constant_at_;  // instruction, operand
   Plan plan_;
   std::vector<PackedConstant> constants_;
 };
 
 }  // namespace
 
+Planned make_plan(const Graph& graph, std::span<const Device* const> devices,
+                  const PlanOptions& options) {
+  std::vector<DeviceSpeed> speeds = options.speeds;
+  if (speeds.empty()) {
+    for (const Device* device : devices) speeds.push_back(assumed_speed(*device));
+  }
+  return Planner(graph, devices, speeds, options).run();
+}
+
 Planned make_plan(const Graph& graph, const Device& device, const PlanOptions& options) {
-  return Planner(graph, device, options).run();
+  const Device* const devices[] = {&device};
+  return make_plan(graph, devices, options);
 }
 
 }  // namespace maru

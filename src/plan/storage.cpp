@@ -27,14 +27,15 @@ struct Group {
   std::vector<Member> members;
   std::int64_t begin = 0, end = 0;
   std::int64_t images = 1;
+  Place place;
   bool callers = false;  // memory that a caller reads or writes; two such are never one
   bool sealed = false;   // may not grow: the caller's, or bytes that also have another shape
 };
 
 class Sharing {
  public:
-  Sharing(Program& program, const Device& device)
-      : program_(program), device_(device), before_(std::move(program.code)) {
+  Sharing(Program& program, const Placement& placement)
+      : program_(program), placement_(placement), before_(std::move(program.code)) {
     program_.code.clear();
     for (TensorIndex t = 0; t < program.tensors.size(); ++t) add_group(t);
     for (const Instruction& instruction : before_) {
@@ -66,8 +67,9 @@ class Sharing {
     Group group;
     group.end = image_bytes_of(tensor.desc);
     group.images = images_of(tensor.desc);
+    group.place = tensor.place;
     group.members = {{t, 0, group.end, tensor.input}};
-    group.callers = group.sealed = tensor.input || tensor.output;
+    group.callers = group.sealed = tensor.input || tensor.output || tensor.mirrors;
     groups_.push_back(std::move(group));
     group_of_.push_back(groups_.size() - 1);
     readers_.emplace_back();
@@ -92,6 +94,12 @@ class Sharing {
     });
   }
 
+  // Bytes of one side alone join those of the same side, or bytes that both sides see.
+  static bool can_share(const Place& a, const Place& b) {
+    if (a.side == b.side) return a.heap == b.heap;
+    return a.side == Side::both || b.side == Side::both;
+  }
+
   // Makes the bytes of `part` those of `whole` from `offset` on; false when that cannot be.
   bool unify(TensorIndex part, TensorIndex whole, std::int64_t offset) {
     if (program_.tensors[part].constant || program_.tensors[whole].constant) return false;
@@ -105,6 +113,7 @@ class Sharing {
     const bool into_grows = into.begin != begin || into.end != end;
     const bool from_grows = from.begin + shift != begin || from.end + shift != end;
     if (into.callers && from.callers) return false;
+    if (!can_share(into.place, from.place)) return false;
     if ((into.sealed && into_grows) || (from.sealed && from_grows)) return false;
     for (const Group::Member& a : into.members) {
       for (const Group::Member& b : from.members) {
@@ -126,6 +135,7 @@ class Sharing {
     }
     into.begin = begin;
     into.end = end;
+    if (from.place.side == Side::both) into.place = from.place;
     into.callers = into.callers || from.callers;
     into.sealed = into.sealed || from.sealed;
     from.members.clear();
@@ -153,15 +163,15 @@ class Sharing {
   // A tensor of its own with the bytes of `from`.
   TensorIndex copied(TensorIndex from, std::string name, std::string why) {
     const TensorDesc desc = program_.tensors[from].desc;
-    const TensorIndex to =
-        program_.add_tensor({std::move(name), desc.with(desc.layout.dense()), nullptr});
+    const TensorIndex to = program_.add_tensor(
+        {std::move(name), desc.with(desc.layout.dense()), nullptr, program_.tensors[from].place});
     add_group(to);
     copy(from, to, std::move(why));
     return to;
   }
 
   void copy(TensorIndex from, TensorIndex to, std::string why) {
-    copies_.push_back(make_copy(program_, device_, from, to, std::move(why)));
+    copies_.push_back(make_copy(program_, placement_, from, to, std::move(why)));
     member(to).written = true;
     producers_[to] = &copies_.back();
     readers_[from].push_back(&copies_.back());
@@ -193,7 +203,7 @@ class Sharing {
       } else if (!unify(dst, src, offset)) {
         const TensorIndex window = program_.add_tensor(
             {fmt::format("{} in {}", program_.tensors[dst].name, program_.tensors[src].name),
-             program_.tensors[dst].desc, nullptr});
+             program_.tensors[dst].desc, nullptr, program_.tensors[src].place});
         add_group(window);
         producers_[window] = &view;
         MARU_ASSERT(unify(window, src, offset));
@@ -258,6 +268,7 @@ class Sharing {
       Storage storage;
       storage.image_bytes = static_cast<std::size_t>(g.end - g.begin);
       storage.images = g.images;
+      storage.place = g.place;
       for (const Group::Member& m : g.members) {
         storage.members.push_back(m.tensor);
         result.of[m.tensor] = {result.storages.size(), static_cast<std::size_t>(m.begin - g.begin)};
@@ -274,7 +285,7 @@ class Sharing {
   }
 
   Program& program_;
-  const Device& device_;
+  const Placement& placement_;
   const std::vector<Instruction> before_;
   std::vector<Group> groups_;
   std::vector<std::size_t> group_of_;
@@ -285,8 +296,8 @@ class Sharing {
 
 }  // namespace
 
-Storages share_storage(Program& program, const Device& device) {
-  return Sharing(program, device).run();
+Storages share_storage(Program& program, const Placement& placement) {
+  return Sharing(program, placement).run();
 }
 
 }  // namespace maru::planning

@@ -11,6 +11,7 @@ namespace maru::planning {
 
 struct Storage {
   std::vector<TensorIndex> members;
+  Place place;
   std::size_t image_bytes = 0;  // of one image of the whole storage
   std::int64_t images = 1;
   std::size_t bytes() const { return image_bytes * static_cast<std::size_t>(images); }
@@ -28,6 +29,6 @@ struct Storages {
 
 // Joins what can be joined and adds copies to the program where it cannot. Afterwards the layout of
 // every tensor says whether it is a window.
-Storages share_storage(Program& program, const Device& device);
+Storages share_storage(Program& program, const Placement& placement);
 
 }  // namespace maru::planning

@@ -1,50 +1,63 @@
-// Executor: runs a plan with memory of its own. Decides nothing; run() allocates nothing. One thread at
-// a time; several executors of one plan may run at once.
+// Executor: runs a plan with memory of its own. Decides nothing; run() allocates nothing, except where
+// a driver maps memory at another address than before. One thread at a time; several executors of one
+// plan may run at once.
 #pragma once
 
 #include <memory>
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "memory/ledger.h"
 #include "plan/plan.h"
+#include "run/host_ranges.h"
+#include "run/weights.h"
 
 namespace maru {
 
 class Executor {
  public:
-  // `weights` holds the plan's packed constants (pack_constants) and, like the plan and the device,
-  // must outlive the executor. Throws Error naming the region for which there is not enough memory.
-  Executor(const Plan& plan, const Device& device, const Buffer& weights);
+  // `devices` are those with which the plan was made; `weights` are the plan's, packed. All must
+  // outlive the executor. Throws Error naming the region for which there is not enough memory.
+  Executor(const Plan& plan, std::span<const Device* const> devices, const Weights& weights);
 
+  // What the CPU sees of inputs and outputs must not be mapped meanwhile, unless the heap is
+  // concurrent.
   void run();
 
-  const Buffer& region(std::size_t index) const {
-    return index == Plan::kWeights ? weights_ : buffers_[index];
-  }
+  const Buffer& region(std::size_t index) const { return *buffers_[index]; }
+  // The order of the work: for mapping inputs and outputs between runs.
+  Queue& queue() { return *queues_[0]; }
   // Another buffer for an input's or output's region, of that shape; what was in the old one is gone.
+  // An input's mirror grows with it.
   void rebind(std::size_t region, Buffer buffer, Shape shape);
+  // Only so many of an input's first bytes are in use: copies of it move no more.
+  void use_first(std::size_t region, std::size_t bytes) { used_[region] = bytes; }
 
   const Ledger& ledger() const noexcept { return ledger_; }
 
  private:
   struct Bound {
-    std::unique_ptr<Launch> launch;
-    bool is_copy = false;
-    std::size_t bytes = 0, ledger_entry = 0;  // for copies
+    std::unique_ptr<Launch> launch;  // null for waits, releases and transfers
+    std::size_t ledger_entry = 0;    // for copies
   };
-  std::unique_ptr<Launch> bind(const Step& step) const;
+
+  void set_buffer(std::size_t region, Buffer buffer);
+  std::unique_ptr<Launch> bind(std::size_t step) const;
+  // Binds again the steps of the CPU that use ranges of this hand-over.
+  void bind_with(std::size_t hand_over);
+  std::size_t bytes_to_copy(const Step& step) const;
 
   const Plan& plan_;
-  const Buffer& weights_;
-  std::unique_ptr<Queue> queue_;
-  std::vector<Buffer> buffers_;                 // per region; weights stay empty
+  std::span<const Device* const> devices_;
+  std::vector<std::unique_ptr<Queue>> queues_;  // per device
+  std::vector<Buffer> own_;                     // per region; weights stay empty
+  std::vector<const Buffer*> buffers_;          // per region
   std::vector<std::optional<Shape>> reshaped_;  // per region; by rebind()
+  std::vector<std::size_t> used_;               // per region; by use_first()
+  std::unique_ptr<HostRanges> host_ranges_;
   std::vector<Bound> steps_;
   Ledger ledger_;
 };
-
-// Allocates the plan's weights and packs every constant into them. Empty when the plan has none.
-Buffer pack_constants(const Planned& planned);
 
 }  // namespace maru

@@ -1,0 +1,208 @@
+#include "plan/placement.h"
+
+#include <algorithm>
+#include <limits>
+
+#include "base/error.h"
+
+namespace maru::planning {
+namespace {
+
+// A heap further down a device's list must be that much better to be taken: measurements are noisy, and
+// one machine should plan the same way each time.
+constexpr double kClearlyBetter = 0.95;
+constexpr const char* kOneMemory = "the one memory of this device";
+
+double seconds(double bytes, double rate) {
+  if (bytes == 0) return 0;
+  return rate > 0 ? bytes / rate : std::numeric_limits<double>::infinity();
+}
+
+double seconds_in(const Traffic& traffic, const HeapSpeed& speed) {
+  return seconds(traffic.host_read, speed.host_read) + seconds(traffic.host_write, speed.host_write) +
+         seconds(traffic.device_read, speed.device_read) +
+         seconds(traffic.device_write, speed.device_write) + traffic.host_touches * speed.map_seconds;
+}
+
+std::string time_text(double seconds) {
+  return seconds < 1e-3 ? fmt::format("{:.0f} us", seconds * 1e6)
+                        : fmt::format("{:.2f} ms", seconds * 1e3);
+}
+
+}  // namespace
+
+Traffic& Traffic::operator+=(const Traffic& other) {
+  host_read += other.host_read;
+  host_write += other.host_write;
+  device_read += other.device_read;
+  device_write += other.device_write;
+  host_touches += other.host_touches;
+  return *this;
+}
+
+Placement::Placement(std::span<const Device* const> devices, std::span<const DeviceSpeed> speeds,
+                     const PlacementOptions& options)
+    : devices_(devices), speeds_(speeds), options_(options) {
+  MARU_ASSERT(!devices.empty() && devices.size() == speeds.size());
+  for (std::size_t i = 0; i < devices.size(); ++i) {
+    if (devices[i]->is_host()) host_ = i;
+  }
+  for (std::size_t i = 0; i < devices[0]->heaps().size(); ++i) {
+    main_heaps_.push_back({devices[0]->heaps()[i], speeds[0].heaps.at(i)});
+  }
+  local_ = choose_local();
+  const auto speed_of = [&](const Heap* heap) {
+    for (std::size_t d = 0; d < devices_.size(); ++d) {
+      for (std::size_t i = 0; i < devices_[d]->heaps().size(); ++i) {
+        if (devices_[d]->heaps()[i] == heap) return speeds_[d].heaps[i];
+      }
+    }
+    return HeapSpeed{};
+  };
+  local_speed_ = speed_of(local_.heap);
+  if (!is_split()) {
+    host_place_ = staging_ = local_;
+    return;
+  }
+  staging_ = choose_staging();
+  staging_speed_ = speed_of(staging_.heap);
+  host_place_ = {Side::host, host_ != 0 ? devices_[host_]->heaps()[0] : staging_.heap,
+                 "only the CPU touches it"};
+}
+
+std::vector<Placement::Known> Placement::device_heaps(bool host_sees) const {
+  std::vector<Known> found;
+  for (const Known& known : main_heaps_) {
+    const MemoryTraits& traits = known.heap->traits();
+    if (traits.device_visible && (!host_sees || traits.host_visible)) found.push_back(known);
+  }
+  return found;
+}
+
+Place Placement::choose_local() const {
+  const std::string_view name = devices_[0]->name();
+  const bool shared = is_split() && options_.policy == MemoryPolicy::zero_copy;
+  std::vector<Known> heaps = device_heaps(shared);
+  if (heaps.empty()) {
+    throw Error(std::string(name),
+                shared ? "a heap that the device and the CPU both see" : "a heap that the device sees",
+                "none", shared ? "--memory copy" : "`maru devices`");
+  }
+  if (main_heaps_.size() == 1) return {Side::device, heaps[0].heap, kOneMemory};
+  if (options_.policy == MemoryPolicy::copy) {
+    const auto own =
+        std::ranges::find_if(heaps, [](const Known& k) { return !k.heap->traits().host_visible; });
+    const Heap* heap = own == heaps.end() ? heaps[0].heap : own->heap;
+    return {Side::device, heap, fmt::format("policy copy: {}'s own memory", name)};
+  }
+  const auto cost = [&](const Known& k) {
+    constexpr double kBytes = 1e6;  // of a tensor as they come
+    const double device = seconds(kBytes, k.speed.device_read) + seconds(kBytes, k.speed.device_write);
+    if (!shared) return device;
+    return device + seconds(kBytes, k.speed.host_read) + seconds(kBytes, k.speed.host_write) +
+           k.speed.map_seconds;
+  };
+  const Known* best = &heaps[0];
+  for (const Known& known : heaps) {
+    if (cost(known) < cost(*best) * kClearlyBetter) best = &known;
+  }
+  const std::string why =
+      shared
+          ? fmt::format("policy zero-copy: the best of {} heaps that both sides see", heaps.size())
+          : fmt::format(
+                "only {} touches it; it reads {:.1f} and writes {:.1f} GB/s here, the best of {} heaps",
+                name, best->speed.device_read / 1e9, best->speed.device_write / 1e9, heaps.size());
+  return {Side::device, best->heap, why};
+}
+
+// Memory of the device's runtime that only the CPU uses makes faster copies than any other.
+Place Placement::choose_staging() const {
+  for (const Known& known : main_heaps_) {
+    const MemoryTraits& traits = known.heap->traits();
+    if (traits.host_visible && !traits.device_visible)
+      return {Side::host, known.heap, "the CPU's side of a copy"};
+  }
+  if (host_ != 0) return {Side::host, devices_[host_]->heaps()[0], "the CPU's side of a copy"};
+  const std::vector<Known> shared = device_heaps(true);
+  if (shared.empty())
+    throw Error(std::string(devices_[0]->name()), "a heap that the CPU sees", "none", "`maru devices`");
+  return {Side::host, shared[0].heap, "the CPU's side of a copy"};
+}
+
+Place Placement::weights(double bytes) const {
+  if (options_.policy == MemoryPolicy::copy || main_heaps_.size() == 1) return local_;
+  const std::string_view name = devices_[0]->name();
+  const Known* best = nullptr;
+  double best_cost = std::numeric_limits<double>::infinity();
+  const auto heaps = device_heaps(options_.policy == MemoryPolicy::zero_copy);
+  for (const Known& known : heaps) {
+    const MemoryTraits& traits = known.heap->traits();
+    double cost = options_.expected_runs * seconds(bytes, known.speed.device_read);
+    if (!traits.host_visible) {
+      cost += seconds(bytes, staging_speed_.host_write) + seconds(bytes, speeds_[0].upload);
+    } else if (!(options_.weights_in_file && traits.imports)) {
+      cost += seconds(bytes, known.speed.host_write);
+    }
+    // Memory of the device alone holds weights twice while they are uploaded; what can be taken from a
+    // file as it is costs no memory of its own.
+    const bool better =
+        best == nullptr || cost < best_cost * kClearlyBetter ||
+        (cost * kClearlyBetter < best_cost &&
+         ((!best->heap->traits().host_visible && traits.host_visible) ||
+          (options_.weights_in_file && traits.imports && !best->heap->traits().imports)));
+    if (better) {
+      best = &known;
+      best_cost = cost;
+    }
+  }
+  const bool from_file = options_.weights_in_file && best->heap->traits().imports;
+  return {
+      Side::device, best->heap,
+      from_file
+          ? fmt::format("the pages of the packed file; {} reads {:.1f} GB/s here", name,
+                        best->speed.device_read / 1e9)
+          : fmt::format("{} reads {:.1f} GB/s here{}", name, best->speed.device_read / 1e9,
+                        best->heap->traits().host_visible ? ", and weights are packed in place" : "")};
+}
+
+double Placement::seconds_apart(const Traffic& traffic) const {
+  Traffic host = traffic, device = traffic;
+  host.device_read = host.device_write = 0;
+  device.host_read = device.host_write = 0;
+  device.host_touches = 0;
+  double total = seconds_in(host, staging_speed_) + seconds_in(device, local_speed_);
+  const double up = traffic.host_write > 0 ? 1 : 0,
+               down = traffic.host_read > 0 && traffic.device_write > 0 ? 1 : 0;
+  total += up * (speeds_[0].transfer_seconds + seconds(traffic.bytes, speeds_[0].upload));
+  total += down * (speeds_[0].transfer_seconds + seconds(traffic.bytes, speeds_[0].download));
+  return total;
+}
+
+Place Placement::crossing(const Traffic& traffic) const {
+  const std::vector<Known> heaps = device_heaps(true);
+  const Place apart{Side::host, staging_.heap, "policy copy"};
+  if (options_.policy == MemoryPolicy::copy) return apart;
+  if (heaps.empty()) return {Side::host, staging_.heap, "no heap that both sides see"};
+  if (main_heaps_.size() == 1) return {Side::both, heaps[0].heap, kOneMemory};
+  const Known* best = &heaps[0];
+  for (const Known& known : heaps) {
+    if (seconds_in(traffic, known.speed) < seconds_in(traffic, best->speed) * kClearlyBetter)
+      best = &known;
+  }
+  const double once = seconds_in(traffic, best->speed);
+  if (options_.policy == MemoryPolicy::zero_copy) {
+    // One heap for all: what shares bytes with it must not be in another.
+    return {Side::both, local_.heap, "policy zero-copy"};
+  }
+  const double twice = seconds_apart(traffic);
+  if (once <= twice) {
+    return {Side::both, best->heap,
+            fmt::format("both sides touch it: once here costs {}, a copy {}", time_text(once),
+                        time_text(twice))};
+  }
+  return {Side::host, staging_.heap,
+          fmt::format("both sides touch it: a copy costs {}, once in {} {}", time_text(twice),
+                      best->heap->name(), time_text(once))};
+}
+
+}  // namespace maru::planning

@@ -1,0 +1,87 @@
+// Placement: which heap each kind of tensor goes to, by policy, traits and speeds; and for a tensor
+// that the CPU and the device both touch, whether it lives once or twice. Internal to the room `plan`.
+#pragma once
+
+#include <maru/types.h>
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "device/device.h"
+#include "device/speed.h"
+
+namespace maru::planning {
+
+// Who touches a tensor's bytes: kernels of the plan's device, the CPU (its kernels or the caller).
+enum class Side : std::uint8_t { device, host, both };
+
+struct Place {
+  Side side = Side::device;
+  const Heap* heap = nullptr;
+  std::string why;
+};
+
+// What happens to a tensor in one run, in bytes.
+struct Traffic {
+  double host_read = 0, host_write = 0;
+  double device_read = 0, device_write = 0;
+  int host_touches = 0;  // times that it is handed to the CPU
+  double bytes = 0;      // of the tensor
+
+  bool crosses() const { return host_read + host_write > 0 && device_read + device_write > 0; }
+  Traffic& operator+=(const Traffic& other);
+};
+
+struct PlacementOptions {
+  MemoryPolicy policy = MemoryPolicy::automatic;
+  double expected_runs = 1;
+  bool weights_in_file = false;  // packed weights lie in a mapped file, which a heap may take as it is
+};
+
+class Placement {
+ public:
+  // devices[0] computes; one behind it may be the CPU, for what the first cannot run. `speeds` are
+  // theirs. All must outlive the placement. Throws Error where the device has no heap that it sees.
+  Placement(std::span<const Device* const> devices, std::span<const DeviceSpeed> speeds,
+            const PlacementOptions& options);
+
+  // Whether there are two sides at all; false where the CPU computes.
+  bool is_split() const { return !devices_[0]->is_host(); }
+  const Device& device(std::size_t index) const { return *devices_[index]; }
+  std::size_t device_count() const { return devices_.size(); }
+  // Index of the device whose kernels run on that side; the first where there is no CPU device.
+  std::size_t device_on(Side side) const { return side == Side::host ? host_ : 0; }
+  // Of both, where it is the same.
+  Side side_of(std::size_t device) const {
+    return device == host_ && is_split() ? Side::host : Side::device;
+  }
+
+  const Place& local() const { return local_; }      // kernels of the device alone
+  const Place& host() const { return host_place_; }  // kernels of the CPU alone
+  const Place& staging() const { return staging_; }  // the CPU's side of copies
+  Place weights(double bytes) const;                 // of the device's kernels
+  // Of a tensor that both sides touch. Side::both: it lives once; else twice, kept equal by copies.
+  Place crossing(const Traffic& traffic) const;
+
+ private:
+  struct Known {
+    const Heap* heap;
+    HeapSpeed speed;
+  };
+  std::vector<Known> device_heaps(bool host_sees) const;
+  Place choose_local() const;
+  Place choose_staging() const;
+  double seconds_apart(const Traffic& traffic) const;
+
+  std::span<const Device* const> devices_;
+  std::span<const DeviceSpeed> speeds_;
+  PlacementOptions options_;
+  std::size_t host_ = 0;
+  std::vector<Known> main_heaps_;
+  Place local_, host_place_, staging_;
+  HeapSpeed local_speed_, staging_speed_;
+};
+
+}  // namespace maru::planning
