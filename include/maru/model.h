@@ -22,7 +22,7 @@ struct ModelOptions {
   // synset_words.txt.
   std::filesystem::path weights, labels;
   std::optional<Preprocessing> preprocessing;  // instead of what the model's card says
-  std::int64_t batch = 1;                      // images a run; 0: as the network file says
+  std::int64_t batch = 1;                      // images a run; 0: as the file says
   std::string device = "auto";                 // a name that devices() lists
   MemoryPolicy memory = MemoryPolicy::automatic;
   int threads = 0;    // of the CPU; 0: one a core
@@ -72,8 +72,9 @@ struct NetworkInfo {
 
 class MARU_API Model {
  public:
-  // path: a Caffe network (.prototxt), or a folder with the network, weights, labels and card
-  // (model.json). Throws Error for anything that cannot be run as it stands.
+  // path: a Caffe network (.prototxt), a folder with the network, weights, labels and card
+  // (model.json), or a packed model (pack.h), which is mapped. Throws Error for anything that cannot be
+  // run as it stands.
   static Model load(const std::filesystem::path& path, const ModelOptions& options = {});
 
   const std::string& name() const;

@@ -24,6 +24,7 @@ struct Model::State {
   // their heaps gave.
   std::vector<std::unique_ptr<Device>> devices;
   std::vector<const Device*> device_list;
+  std::shared_ptr<const void> file;  // keeps mapped the pages that weights are in, where they are
   Plan plan;
   Weights weights;
   std::string name;
