@@ -202,7 +202,7 @@ TEST_F(PackedTest, FlippedBitsAreErrorsOrOtherWeights) {
   ASSERT_TRUE(sections.back().is_weights());
   std::mt19937 random(3);
   int errors = 0;
-  for (int i = 0; i < 300; ++i) {
+  for (int i = 0; i < 120; ++i) {
     const std::size_t used = i % 3 == 0 ? weights + sections.back().bytes : weights;
     std::string flipped = whole;
     const std::size_t at = random() % used;
@@ -220,7 +220,7 @@ TEST_F(PackedTest, FlippedBitsAreErrorsOrOtherWeights) {
 TEST_F(PackedTest, DamageWithRightChecksumsIsAnErrorAtMost) {
   const fs::path file = pack(tiny_);
   std::mt19937 random(4);
-  for (int i = 0; i < 600; ++i) {
+  for (int i = 0; i < 300; ++i) {
     const char* section = std::array{"model", "graph", "plan"}[static_cast<std::size_t>(i % 3)];
     std::string text(PackedFile(file).text(section));
     const std::size_t at = random() % text.size();

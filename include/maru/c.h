@@ -115,7 +115,8 @@ typedef struct maru_score {
 /* One place of the plan that copies, and what it has copied so far. */
 typedef struct maru_copy {
   const char *step, *tensor, *cause;
-  const char *from, *to; /* kinds of memory; equal where bytes only change their order */
+  const char *from, *to; /* kinds of memory */
+  int crosses;           /* 1: between the CPU's memory and the device's; 0: within one */
   uint64_t times, bytes;
   double seconds;
 } maru_copy;

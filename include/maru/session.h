@@ -17,7 +17,8 @@ struct Score {
 
 struct CopyRecord {
   std::string step, tensor, cause;
-  std::string from, to;  // kinds of memory; equal where bytes only change their order
+  std::string from, to;  // kinds of memory
+  bool crosses;          // between the CPU's memory and the device's; else within one
   std::uint64_t times, bytes;
   double seconds;
 };

@@ -339,7 +339,7 @@ maru_status maru_session_copies(maru_session* session, const maru_copy** copies,
     list.reserve(records.size());
     for (const CopyRecord& r : records) {
       list.push_back({r.step.c_str(), r.tensor.c_str(), r.cause.c_str(), r.from.c_str(), r.to.c_str(),
-                      r.times, r.bytes, r.seconds});
+                      r.crosses, r.times, r.bytes, r.seconds});
     }
     session->records = std::move(records);  // moves the vector, not the strings that `list` points to
     session->copies = std::move(list);

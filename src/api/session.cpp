@@ -27,8 +27,8 @@ std::int64_t round_up(std::int64_t bytes, std::int64_t unit) {
 void add_records(const Ledger& ledger, std::vector<CopyRecord>& records) {
   for (const Ledger::Entry& entry : ledger.entries()) {
     if (entry.times == 0) continue;
-    records.push_back({entry.step, entry.tensor, entry.cause, entry.from, entry.to, entry.times,
-                       entry.bytes, entry.seconds});
+    records.push_back({entry.step, entry.tensor, entry.cause, entry.from, entry.to, entry.crosses,
+                       entry.times, entry.bytes, entry.seconds});
   }
 }
 
@@ -42,8 +42,8 @@ struct Session::State {
     if (model->photos) {
       slot_bytes = port(model->photos->pixels).desc.shape[1];
       const std::string heap = memory(model->photos->pixels).heap().name();
-      grow_entry =
-          grown.open("photo", "photos", "a larger photo than any before: the others move", heap, heap);
+      grow_entry = grown.open(
+          {"photo", "photos", "a larger photo than any before: the others move", heap, heap});
       slots.resize(static_cast<std::size_t>(model->batch));
       slot_views.resize(slots.size());
     }

@@ -80,7 +80,8 @@ class Device {
   // Channels in a block of the layout that it prefers for images; 1 where it prefers none. Merged
   // convolutions begin at multiples of it.
   virtual int channel_block() const = 0;
-  // Every way to run the call; none when this device cannot.
+  // Every way to run the call; none when this device cannot. Of Identity, which planners copy with, there
+  // must be one for exact layouts of its own, windows included on both sides.
   virtual std::vector<Offer> offers(const Call& call) const = 0;
   // `call` has exact layouts that `offer` allows. Safe to call from several threads at once.
   virtual std::unique_ptr<Kernel> compile(const Call& call, const Offer& offer) const = 0;

@@ -17,17 +17,16 @@ class Ledger {
     std::string step;      // name of the plan's step
     std::string tensor;    // name of the value that crosses
     std::string cause;     // why the planner chose to copy
-    std::string from, to;  // names of the heaps; equal where bytes stay in one memory
+    std::string from, to;  // names of the heaps
+    bool crosses = false;  // from memory of one side to memory of the other; else within one
     std::uint64_t times = 0;
     std::uint64_t bytes = 0;
     double seconds = 0;
   };
 
   // Returns the index to count on.
-  std::size_t open(std::string step, std::string tensor, std::string cause, std::string from,
-                   std::string to) {
-    entries_.push_back(
-        {std::move(step), std::move(tensor), std::move(cause), std::move(from), std::move(to)});
+  std::size_t open(Entry entry) {
+    entries_.push_back(std::move(entry));
     return entries_.size() - 1;
   }
   void count(std::size_t entry, std::size_t bytes, double seconds) noexcept {
@@ -39,6 +38,11 @@ class Ledger {
   std::uint64_t bytes() const noexcept {
     std::uint64_t sum = 0;
     for (const Entry& entry : entries_) sum += entry.bytes;
+    return sum;
+  }
+  std::uint64_t crossed_bytes() const noexcept {
+    std::uint64_t sum = 0;
+    for (const Entry& entry : entries_) sum += entry.crosses ? entry.bytes : 0;
     return sum;
   }
 

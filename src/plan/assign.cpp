@@ -34,7 +34,6 @@ class Assigning {
 
  private:
   Side& home(ValueId id) { return result_.home[static_cast<std::size_t>(id)]; }
-  Traffic& traffic(ValueId id) { return traffic_[static_cast<std::size_t>(id)]; }
 
   std::size_t device_of(const Node& node) const {
     std::vector<TensorDesc> src = graph_.descs(node.src), dst = graph_.descs(node.dst);
@@ -65,60 +64,61 @@ class Assigning {
     return placement_.device_on(all_host ? Side::host : Side::device);
   }
 
-  // Backwards, so that what reads a view counts for the bytes that it looks at.
+  // Values that views connect share bytes, so they are of one family, which is placed as one.
+  std::size_t family(std::size_t value) {
+    while (family_[value] != value) value = family_[value] = family_[family_[value]];
+    return value;
+  }
+  Traffic& traffic(ValueId id) { return traffic_[family(static_cast<std::size_t>(id))]; }
+
   void count_traffic() {
-    for (const Value& value : graph_.values()) {
-      Traffic one;
-      one.bytes = static_cast<double>(value.desc.bytes());
-      traffic_.push_back(one);
+    for (std::size_t i = 0; i < graph_.values().size(); ++i) family_.push_back(i);
+    for (const Node& node : graph_.nodes()) {
+      if (!is_view(graph_, node)) continue;
+      for (const ValueId src : node.src) {
+        if (graph_.value(src).constant) continue;
+        for (const ValueId dst : node.dst)
+          family_[family(static_cast<std::size_t>(dst))] = family(static_cast<std::size_t>(src));
+      }
     }
-    for (const ValueId id : graph_.outputs) {
-      traffic(id).host_read += traffic(id).bytes;
-      traffic(id).host_touches += 1;
-    }
-    for (std::size_t n = graph_.nodes().size(); n-- > 0;) {
+    traffic_.resize(graph_.values().size());
+    std::vector<bool> moves(graph_.values().size());  // read on the side that does not write it
+    const auto read = [&](ValueId id, Side side) {
+      const auto bytes = static_cast<double>(graph_.value(id).desc.bytes());
+      Traffic& sum = traffic(id);
+      (side == Side::host ? sum.host_read : sum.device_read) += bytes;
+      sum.host_touches += side == Side::host;
+      if (home(id) != side && !moves[static_cast<std::size_t>(id)]) {
+        moves[static_cast<std::size_t>(id)] = true;
+        (side == Side::host ? sum.down : sum.up) += bytes;
+      }
+    };
+    const auto written = [&](ValueId id) {
+      const auto bytes = static_cast<double>(graph_.value(id).desc.bytes());
+      Traffic& sum = traffic(id);
+      (home(id) == Side::host ? sum.host_write : sum.device_write) += bytes;
+      sum.host_touches += home(id) == Side::host;
+    };
+    for (const ValueId id : graph_.inputs) written(id);
+    for (const ValueId id : graph_.outputs) read(id, Side::host);
+    for (std::size_t n = 0; n < graph_.nodes().size(); ++n) {
       const Node& node = graph_.nodes()[n];
-      if (is_view(graph_, node)) {
-        for (const ValueId src : node.src) {
-          for (const ValueId dst : node.dst) add_share(traffic(dst), traffic(src));
-        }
-        continue;
-      }
-      const bool on_host = placement_.side_of(result_.device[n]) == Side::host;
+      if (is_view(graph_, node)) continue;
+      for (const ValueId id : node.dst) written(id);
       for (const ValueId id : node.src) {
-        (on_host ? traffic(id).host_read : traffic(id).device_read) += traffic(id).bytes;
-        traffic(id).host_touches += on_host;
+        if (!graph_.value(id).constant) read(id, placement_.side_of(result_.device[n]));
       }
     }
-    for (std::size_t i = 0; i < traffic_.size(); ++i) {
-      const bool by_host = result_.home[i] == Side::host;
-      (by_host ? traffic_[i].host_write : traffic_[i].device_write) += traffic_[i].bytes;
-      traffic_[i].host_touches += by_host;
-    }
   }
 
-  // What of a view's traffic falls on an operand of which it shows at most all.
-  static void add_share(const Traffic& view, Traffic& whole) {
-    const double share = view.bytes > 0 ? std::min(1.0, whole.bytes / view.bytes) : 0;
-    Traffic part = view;
-    for (double* bytes : {&part.host_read, &part.host_write, &part.device_read, &part.device_write})
-      *bytes *= share;
-    whole += part;
-  }
-
-  Place place_of(std::size_t value) const {
-    const Traffic& traffic = traffic_[value];
-    const bool is_port = std::ranges::any_of(
-        graph_.inputs, [&](ValueId id) { return static_cast<std::size_t>(id) == value; });
+  Place place_of(std::size_t value) {
     if (graph_.values()[value].constant != nullptr) return placement_.local();
-    if (!traffic.crosses()) {
-      if (result_.home[value] == Side::device) return placement_.local();
-      return is_port && traffic.device_read > 0 ? placement_.staging() : placement_.host();
-    }
+    const Traffic& traffic = traffic_[family(value)];
+    const bool by_host = result_.home[value] == Side::host;
+    if (!traffic.crosses()) return by_host ? placement_.host() : placement_.local();
     Place place = placement_.crossing(traffic);
-    if (place.side == Side::both) return place;
-    // It lives twice: here as its writer knows it; the other is made where it is read.
-    if (result_.home[value] == Side::host) return place;
+    if (place.side == Side::both || by_host) return place;
+    // It lives twice: here as the device writes it; the other is made where the CPU reads it.
     Place local = placement_.local();
     local.why = place.why;
     return local;
@@ -127,7 +127,8 @@ class Assigning {
   const Graph& graph_;
   const Placement& placement_;
   Assignment result_;
-  std::vector<Traffic> traffic_;
+  std::vector<std::size_t> family_;  // per value: another of its family, or itself
+  std::vector<Traffic> traffic_;     // per family, at its representative
 };
 
 }  // namespace

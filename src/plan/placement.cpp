@@ -31,15 +31,6 @@ std::string time_text(double seconds) {
 
 }  // namespace
 
-Traffic& Traffic::operator+=(const Traffic& other) {
-  host_read += other.host_read;
-  host_write += other.host_write;
-  device_read += other.device_read;
-  device_write += other.device_write;
-  host_touches += other.host_touches;
-  return *this;
-}
-
 Placement::Placement(std::span<const Device* const> devices, std::span<const DeviceSpeed> speeds,
                      const PlacementOptions& options)
     : devices_(devices), speeds_(speeds), options_(options) {
@@ -171,10 +162,9 @@ double Placement::seconds_apart(const Traffic& traffic) const {
   device.host_read = device.host_write = 0;
   device.host_touches = 0;
   double total = seconds_in(host, staging_speed_) + seconds_in(device, local_speed_);
-  const double up = traffic.host_write > 0 ? 1 : 0,
-               down = traffic.host_read > 0 && traffic.device_write > 0 ? 1 : 0;
-  total += up * (speeds_[0].transfer_seconds + seconds(traffic.bytes, speeds_[0].upload));
-  total += down * (speeds_[0].transfer_seconds + seconds(traffic.bytes, speeds_[0].download));
+  if (traffic.up > 0) total += speeds_[0].transfer_seconds + seconds(traffic.up, speeds_[0].upload);
+  if (traffic.down > 0)
+    total += speeds_[0].transfer_seconds + seconds(traffic.down, speeds_[0].download);
   return total;
 }
 

@@ -27,11 +27,10 @@ struct Place {
 struct Traffic {
   double host_read = 0, host_write = 0;
   double device_read = 0, device_write = 0;
-  int host_touches = 0;  // times that it is handed to the CPU
-  double bytes = 0;      // of the tensor
+  double up = 0, down = 0;  // that would be copied to the device and back if it lived twice
+  int host_touches = 0;     // times that it is handed to the CPU
 
-  bool crosses() const { return host_read + host_write > 0 && device_read + device_write > 0; }
-  Traffic& operator+=(const Traffic& other);
+  bool crosses() const { return up + down > 0; }
 };
 
 struct PlacementOptions {
@@ -53,9 +52,9 @@ class Placement {
   std::size_t device_count() const { return devices_.size(); }
   // Index of the device whose kernels run on that side; the first where there is no CPU device.
   std::size_t device_on(Side side) const { return side == Side::host ? host_ : 0; }
-  // Of both, where it is the same.
+  // The side of an indexed device's kernels; there is but one side where the CPU computes.
   Side side_of(std::size_t device) const {
-    return device == host_ && is_split() ? Side::host : Side::device;
+    return is_split() && devices_[device]->is_host() ? Side::host : Side::device;
   }
 
   const Place& local() const { return local_; }      // kernels of the device alone

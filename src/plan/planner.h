@@ -14,10 +14,10 @@ namespace maru {
 
 struct PlanOptions {
   MemoryPolicy policy = MemoryPolicy::automatic;
-  double expected_runs = 1000;      // over which a longer preparation may pay off
-  int compile_threads = 1;          // kernels are compiled in so many threads at once
+  double expected_runs = 1000;        // over which a longer preparation may pay off
+  int compile_threads = 1;            // kernels are compiled in so many threads at once
   std::vector<DeviceSpeed> speeds{};  // of the devices; empty: assumed_speed()
-  bool weights_in_file = false;     // packed weights come from a mapped file
+  bool weights_in_file = false;       // packed weights come from a mapped file
   // The offer that each node named here must take: those of an earlier plan, whose packed weights are
   // to be used again.
   std::map<std::string, std::string> choices{};

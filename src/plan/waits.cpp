@@ -17,13 +17,15 @@ class Waits {
     for (Step& step : steps) {
       if (devices_[step.device]->is_host()) {
         before_host(step);
-      } else if (step.crosses()) {
-        release();
-        if (is_download(step) && !touched_.empty()) wait(step.name, "its bytes go to the CPU", {}, {});
-        touch(step);
       } else {
         release();
-        touch(step);
+        if (step.crosses()) {
+          if (is_download(step) && !touched_.empty())
+            wait(step.name, "its bytes go to the CPU", {}, {});
+          touched_.clear();  // a transfer returns when all that was before it is done
+        } else {
+          touch(step);
+        }
       }
       done_.push_back(std::move(step));
     }

@@ -33,8 +33,8 @@ Executor::Executor(const Plan& plan, std::span<const Device* const> devices, con
       const auto heap = [&](const Operand& operand) {
         return plan.regions[operand.region].heap->name();
       };
-      bound.ledger_entry =
-          ledger_.open(step.name, step.src[0].name, step.why, heap(step.src[0]), heap(step.dst[0]));
+      bound.ledger_entry = ledger_.open({step.name, step.src[0].name, step.why, heap(step.src[0]),
+                                         heap(step.dst[0]), step.crosses()});
     }
     steps_.push_back(std::move(bound));
   }

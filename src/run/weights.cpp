@@ -30,8 +30,8 @@ class Upload {
     }
     const Heap& heap = staging_heap(devices);
     staging_ = heap.allocate(largest, "weights on their way to the device");
-    entry_ = ledger.open("load", "weights", planned.plan.regions[region].why, heap.name(),
-                         planned.plan.regions[region].heap->name());
+    entry_ = ledger.open({"load", "weights", planned.plan.regions[region].why, heap.name(),
+                          planned.plan.regions[region].heap->name(), true});
   }
 
   void pack(const Buffer& weights, const PackedConstant& packed) {
@@ -99,8 +99,10 @@ Weights take_weights(const Plan& plan, std::span<const Device* const> devices,
     } else {
       upload(*devices[0], staging_heap(devices), bytes, buffer);
     }
-    const std::size_t entry = weights.ledger.open(
-        "load", "weights", "this memory cannot be a file's pages", "file", region.heap->name());
+    const bool crosses = !region.heap->traits().host_visible;
+    const std::size_t entry =
+        weights.ledger.open({"load", "weights", "this memory cannot be a file's pages", "file",
+                             region.heap->name(), crosses});
     weights.ledger.count(entry, region.bytes,
                          std::chrono::duration<double>(Clock::now() - start).count());
   }

@@ -1,0 +1,40 @@
+// Along the middle of three axes. The result may be the operand's bytes.
+
+// One group for each row, whose elements are `inner` apart. x / 64: row.
+MARU_KERNEL softmax_rows(__global const float* src, ulong src_offset, __global float* dst, ulong dst_offset,
+                         uint middle, uint inner) {
+  __local float partial[64];
+  const uint item = (uint)get_local_id(0);
+  const size_t row = get_group_id(0);
+  const size_t begin = row / inner * middle * inner + row % inner;
+  src += src_offset + begin;
+  dst += dst_offset + begin;
+  float most = -INFINITY;
+  for (uint m = item; m < middle; m += 64) most = fmax(most, src[(size_t)m * inner]);
+  partial[item] = most;
+  barrier(CLK_LOCAL_MEM_FENCE);
+  most = partial[0];
+  for (int i = 1; i < 64; ++i) most = fmax(most, partial[i]);
+  barrier(CLK_LOCAL_MEM_FENCE);
+  float sum = 0;
+  for (uint m = item; m < middle; m += 64) sum += exp(src[(size_t)m * inner] - most);
+  partial[item] = sum;
+  barrier(CLK_LOCAL_MEM_FENCE);
+  sum = 0;
+  for (int i = 0; i < 64; ++i) sum += partial[i];
+  for (uint m = item; m < middle; m += 64) dst[(size_t)m * inner] = exp(src[(size_t)m * inner] - most) / sum;
+}
+
+// One work item for each row: for many short ones that lie side by side.
+MARU_KERNEL softmax_columns(__global const float* src, ulong src_offset, __global float* dst, ulong dst_offset,
+                            uint middle, uint inner, ulong rows) {
+  const size_t row = get_global_id(0);
+  if (row >= rows) return;
+  const size_t begin = row / inner * middle * inner + row % inner;
+  src += src_offset + begin;
+  dst += dst_offset + begin;
+  float most = -INFINITY, sum = 0;
+  for (uint m = 0; m < middle; ++m) most = fmax(most, src[(size_t)m * inner]);
+  for (uint m = 0; m < middle; ++m) sum += exp(src[(size_t)m * inner] - most);
+  for (uint m = 0; m < middle; ++m) dst[(size_t)m * inner] = exp(src[(size_t)m * inner] - most) / sum;
+}

@@ -1,0 +1,259 @@
+// A device beside the CPU, under every policy: right answers, the copies that the plan says and no
+// other, waits where the CPU needs them.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "device/registry.h"
+#include "ops/concat.h"
+#include "ops/conv.h"
+#include "ops/eltwise.h"
+#include "ops/interpret.h"
+#include "ops/pool.h"
+#include "ops/reshape.h"
+#include "ops/slice.h"
+#include "ops/softmax.h"
+#include "plan/planner.h"
+#include "run/executor.h"
+#include "tests/layouts.h"
+#include "tests/split_device.h"
+
+namespace maru {
+namespace {
+
+using testing::SplitDevice;
+
+constexpr MemoryPolicy kPolicies[] = {MemoryPolicy::automatic, MemoryPolicy::copy,
+                                      MemoryPolicy::zero_copy};
+
+struct Net {
+  Graph graph;
+  std::mt19937 random{3};
+
+  explicit Net(Shape shape) {
+    graph.name = "net";
+    graph.add_input("data", {DType::f32, shape, {}});
+  }
+  Net& add(const std::string& name, const Op& op, std::vector<std::string> src,
+           std::vector<std::string> dst = {}) {
+    std::vector<ValueId> ids;
+    for (const std::string& s : src) ids.push_back(graph.require(s));
+    for (const Param& param : op.params(graph.descs(ids))) {
+      const auto drawn = testing::draw(param.shape.count(), -1, 1, random);
+      ids.push_back(graph.add_constant(
+          name + "/" + std::string(param.role),
+          std::make_shared<Constant>(param.shape, std::vector<float>(drawn.begin(), drawn.end()))));
+    }
+    if (dst.empty()) dst = {name};
+    graph.add_node(name, op, ids, dst);
+    return *this;
+  }
+  Net& output(const std::string& name) {
+    graph.outputs.push_back(graph.require(name));
+    return *this;
+  }
+};
+
+Conv conv(std::int64_t outputs, std::int64_t kernel = 1) {
+  const std::int64_t pad = kernel / 2;
+  return {outputs, Window{{kernel, kernel}, {1, 1}, {pad, pad}, {1, 1}}, 1, true};
+}
+
+// An inception-like block whose pieces change sides when softmax, eltwise or pool run on the CPU.
+Net mixed(std::int64_t batch) {
+  Net net({batch, 3, 6, 6});
+  net.add("a", conv(8, 3), {"data"}).add("cut", Slice{1, {4}, 2}, {"a"}, {"left", "right"});
+  net.add("l", conv(4), {"left"}).add("r", Pool{}, {"right"});
+  net.add("sum", Eltwise{}, {"l", "left"}).add("join", Concat{}, {"sum", "r"});
+  net.add("c", conv(5), {"join"}).add("flat", Flatten{}, {"c"}).add("prob", Softmax{}, {"flat"});
+  net.output("prob").output("join");
+  return net;
+}
+
+struct Outcome {
+  std::vector<std::vector<float>> outputs;
+  Plan plan;
+  std::uint64_t crossed = 0;
+};
+
+// Two runs, the second with other input, to see that nothing of the first is left.
+Outcome run(const Graph& graph, const SplitDevice& device, const Device* cpu, MemoryPolicy policy) {
+  std::vector<const Device*> devices{&device};
+  if (cpu != nullptr) devices.push_back(cpu);
+  PlanOptions options;
+  options.policy = policy;
+  const Planned planned = make_plan(graph, devices, options);
+  const Weights weights = pack_weights(planned, devices);
+  Executor executor(planned.plan, devices, weights);
+  const std::size_t uploaded = device.transferred;
+  EXPECT_EQ(uploaded, weights.ledger.bytes());
+  Outcome outcome{{}, planned.plan};
+  for (const unsigned seed : {7U, 8U}) {
+    std::mt19937 random(seed);
+    for (const Port& port : planned.plan.inputs) {
+      const auto drawn = testing::draw(port.desc.count(), -1, 1, random);
+      const HostView view =
+          executor.region(port.region).map(Access::write, 0, port.desc.bytes(), &executor.queue());
+      std::ranges::transform(drawn, view.as<float>().begin(),
+                             [](double v) { return static_cast<float>(v); });
+    }
+    executor.run();
+    outcome.outputs.clear();
+    for (const Port& port : planned.plan.outputs) {
+      const HostView view =
+          executor.region(port.region).map(Access::read, 0, port.desc.bytes(), &executor.queue());
+      outcome.outputs.emplace_back(view.as<float>().begin(), view.as<float>().end());
+    }
+  }
+  outcome.crossed = executor.ledger().crossed_bytes();
+  EXPECT_EQ(outcome.crossed, device.transferred - uploaded) << "the ledger and the device disagree";
+  device.transferred = 0;
+  return outcome;
+}
+
+void expect_right(const Graph& graph, const Outcome& outcome) {
+  std::mt19937 random(8);
+  const auto drawn = testing::draw(graph.value(graph.inputs[0]).desc.count(), -1, 1, random);
+  const std::vector<double> input(drawn.begin(), drawn.end());
+  const Values<double> expected = interpret<double>(graph, std::span(&input, 1));
+  for (std::size_t i = 0; i < graph.outputs.size(); ++i) {
+    const auto& want = expected[static_cast<std::size_t>(graph.outputs[i])];
+    ASSERT_EQ(outcome.outputs[i].size(), want.size());
+    for (std::size_t k = 0; k < want.size(); ++k)
+      ASSERT_NEAR(outcome.outputs[i][k], want[k], 2e-6) << outcome.plan.text();
+  }
+}
+
+TEST(MemoryPolicies, EveryMixOfSidesGivesTheRightAnswer) {
+  const auto cpu = open_device("cpu", {1});
+  const std::vector<std::set<std::string_view>> mixes{
+      {},       {"softmax"},         {"eltwise"},         {"pool"},
+      {"conv"}, {"pool", "eltwise"}, {"conv", "softmax"}, {"eltwise", "pool", "softmax", "conv"}};
+  for (const std::int64_t batch : {1, 3}) {
+    const Net net = mixed(batch);
+    for (const auto& mix : mixes) {
+      for (const MemoryPolicy policy : kPolicies) {
+        SplitDevice device;
+        device.unsupported = mix;
+        const Outcome outcome = run(net.graph, device, cpu.get(), policy);
+        SCOPED_TRACE(outcome.plan.text());
+        expect_right(net.graph, outcome);
+        EXPECT_EQ(outcome.crossed, 2 * outcome.plan.crossing_bytes());
+        if (policy == MemoryPolicy::zero_copy) {
+          EXPECT_EQ(outcome.crossed, 0U);
+        } else if (policy == MemoryPolicy::copy && mix.size() < 4) {  // with four, all run on the CPU
+          EXPECT_GT(outcome.crossed, 0U);
+        }
+      }
+    }
+  }
+}
+
+TEST(MemoryPolicies, ADeviceNeedsNoCpuBesideIt) {
+  const Net net = mixed(2);
+  for (const MemoryPolicy policy : kPolicies) {
+    const SplitDevice device;
+    expect_right(net.graph, run(net.graph, device, nullptr, policy));
+  }
+}
+
+// The memory of each region and every wait, in words.
+std::string sketch(const Plan& plan) {
+  std::string text;
+  for (const Region& region : plan.regions) {
+    // What the CPU has for itself depends on which kernels it picks.
+    if (region.bytes > 0 && region.kind != Region::Kind::weights && region.heap->name() != "host")
+      text += fmt::format("{}:{} ", region.name, region.heap->name());
+  }
+  text += "|";
+  for (const Step& step : plan.steps) {
+    text += step.crosses()                     ? fmt::format(" copy({})", step.src[0].name)
+            : step.kind == Step::Kind::wait    ? std::string(" wait")
+            : step.kind == Step::Kind::release ? std::string(" release")
+                                               : " " + step.name;
+  }
+  return text;
+}
+
+Net chain() {
+  Net net({1, 2, 4, 4});
+  net.add("a", conv(4), {"data"}).add("b", Pool{}, {"a"}).add("c", conv(4), {"b"}).output("c");
+  return net;
+}
+
+TEST(MemoryPolicies, CopyIsWhatCaffeDoes) {
+  const auto cpu = open_device("cpu", {1});
+  SplitDevice device;
+  const Net net = chain();
+  EXPECT_EQ(sketch(run(net.graph, device, cpu.get(), MemoryPolicy::copy).plan),
+            "arena:own data:pinned c:pinned data on split:own | copy(data) a b c wait copy(c)");
+  device.unsupported = {"pool"};
+  EXPECT_EQ(sketch(run(net.graph, device, cpu.get(), MemoryPolicy::copy).plan),
+            "arena:own data:pinned c:pinned data on split:own arena:pinned | copy(data) a "
+            "wait copy(a) b copy(b) c wait copy(c)");
+}
+
+TEST(MemoryPolicies, ZeroCopyIsOneMemoryAndWaits) {
+  const auto cpu = open_device("cpu", {1});
+  SplitDevice device;
+  const Net net = chain();
+  EXPECT_EQ(sketch(run(net.graph, device, cpu.get(), MemoryPolicy::zero_copy).plan),
+            "arena:shared data:shared c:shared | a b c wait");
+  device.unsupported = {"pool"};
+  EXPECT_EQ(sketch(run(net.graph, device, cpu.get(), MemoryPolicy::zero_copy).plan),
+            "arena:shared data:shared c:shared | a wait b release c wait");
+}
+
+// Traits and speeds decide, not names: the same device with other memory is planned otherwise.
+TEST(MemoryPolicies, AutoFollowsWhatWasMeasured) {
+  SplitDevice device;
+  const Net net = chain();
+  const Device* const devices[] = {&device};
+  PlanOptions options;
+  options.speeds = {assumed_speed(device)};
+  DeviceSpeed& speed = options.speeds[0];
+  HeapSpeed &own = speed.heaps[0], &shared = speed.heaps[1], &pinned = speed.heaps[2];
+  // One memory: all equally fast, and a copy is work for nothing.
+  own = {0, 0, 10e9, 10e9, 0};
+  shared = {10e9, 10e9, 10e9, 10e9, 1e-9};
+  pinned = {10e9, 10e9, 0, 0, 0};
+  speed.upload = speed.download = 5e9;
+  speed.transfer_seconds = 1e-6;
+  Plan plan = make_plan(net.graph, devices, options).plan;
+  EXPECT_EQ(sketch(plan), "arena:own data:shared c:shared | a b c wait");
+  EXPECT_NE(plan.text().find("both sides touch it: once here costs"), std::string::npos) << plan.text();
+  // The CPU reads the shared memory uncached: results are copied, inputs are still written in place.
+  shared.host_read = 10e3;
+  EXPECT_EQ(sketch(make_plan(net.graph, devices, options).plan),
+            "arena:own data:shared c:pinned | a b c wait copy(c)");
+  // A device behind a slow bus: everything is copied.
+  shared.device_read = shared.device_write = 10e3;
+  EXPECT_EQ(sketch(make_plan(net.graph, devices, options).plan),
+            "arena:own data:pinned c:pinned data on split:own | copy(data) a b c wait copy(c)");
+  // The device's own memory is the slow one: it works in the shared one.
+  shared = {10e9, 10e9, 10e9, 10e9, 1e-9};
+  own.device_read = own.device_write = 5e9;
+  EXPECT_EQ(sketch(make_plan(net.graph, devices, options).plan),
+            "arena:shared data:shared c:shared | a b c wait");
+}
+
+// The oracle of these tests: memory that is not mapped cannot be touched.
+TEST(SplitDeviceDeathTest, SharedMemoryIsGoneAfterItsView) {
+  const SplitDevice device;
+  const Buffer buffer = device.heaps()[1]->allocate(4096, "a test");
+  std::byte* first = nullptr;
+  {
+    const HostView view = buffer.map(Access::write);
+    view.bytes()[0] = std::byte{7};
+    first = view.bytes().data();
+  }
+  const HostView again = buffer.map(Access::read);
+  EXPECT_EQ(again.bytes()[0], std::byte{7});
+  EXPECT_NE(again.bytes().data(), first);
+  EXPECT_DEATH(*first = std::byte{1}, "");
+  EXPECT_THROW(device.heaps()[0]->allocate(4096, "a test").map(Access::read), Error);
+}
+
+}  // namespace
+}  // namespace maru
