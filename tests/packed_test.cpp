@@ -37,6 +37,7 @@ class PackedTest : public ::testing::Test {
     const fs::path file = folder_ / "packed.maru";
     options.replace = true;
     options.model.threads = 2;
+    options.model.device = "cpu";
     pack_model(model, file, options);
     return file;
   }
@@ -45,6 +46,7 @@ class PackedTest : public ::testing::Test {
     options.photos = false;
     options.batch = batch;
     options.threads = 2;
+    options.device = "cpu";
     return options;
   }
   // The first output for an input drawn with a fixed seed.

@@ -37,14 +37,14 @@ class Pack final : public Verb {
                   runs_, 1, 1000000000);
     flags_.add_optimize(*line);
     line->texts("--keep", "NAME",
-                "An inner value to be readable later, which rewriting must keep; may be given several\n"
-                "times.",
+                "An inner value to be readable later, which rewriting must keep; may be given\n"
+                "several times.",
                 flags_.options.outputs, false);
     line->flag("--force", "Replace FILE where there is one.", force_);
     line->flag(
         "--json",
-        "Print {\"file\", \"bytes\", \"maru\", \"device\", \"description\", \"batch\", \"threads\",\n"
-        "\"sections\": [{\"name\", \"offset\", \"bytes\", \"crc32\"}]}.",
+        "Print {\"file\", \"bytes\", \"maru\", \"device\", \"description\", \"batch\",\n"
+        "\"threads\", \"optimized\", \"sections\": [{\"name\", \"offset\", \"bytes\", \"crc32\"}]}.",
         json_);
     return line;
   }

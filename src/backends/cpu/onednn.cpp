@@ -230,6 +230,7 @@ void OnednnKernel::pack(std::size_t operand, const Constant& constant,
   const dnnl::memory::desc plain = source_desc(operand, constant);
   if (plain == argument->desc) return Kernel::pack(operand, constant, packed);
   void* data = const_cast<std::byte*>(constant.bytes().data());  // only read
+  const ThreadCount count(threads_);
   const dnnl::memory from(plain, cpu_engine(), data), to(argument->desc, cpu_engine(), packed.data());
   dnnl::stream stream(cpu_engine());
   dnnl::reorder(from, to).execute(stream, const_cast<dnnl::memory&>(from),
