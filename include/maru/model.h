@@ -22,7 +22,7 @@ struct ModelOptions {
   // synset_words.txt.
   std::filesystem::path weights, labels;
   std::optional<Preprocessing> preprocessing;  // instead of what the model's card says
-  std::int64_t batch = 1;                      // images a run; 0: as the network file says
+  std::int64_t batch = 1;                      // images a run; 0: as the file says
   std::string device = "auto";                 // a name that devices() lists
   MemoryPolicy memory = MemoryPolicy::automatic;
   int threads = 0;    // of the CPU; 0: one a core
@@ -43,12 +43,17 @@ struct TensorInfo {
 };
 
 struct DeviceInfo {
+  // As measured on this machine. Bytes a second; 0: that side cannot.
   struct HeapInfo {
     std::string name, traits;
+    double host_read, host_write, device_read, device_write;
+    double map_seconds;  // to show one range to the CPU and take it back
   };
   std::string name;         // what ModelOptions::device takes
   std::string description;  // "AMD EPYC, 2 cores, avx512; oneDNN 2.6.3"
   std::vector<HeapInfo> heaps;
+  double launch_seconds, wait_seconds;  // of one more small kernel; until one alone is seen done
+  double upload, download;  // bytes a second between the CPU's and the device's memory; 0: one memory
 };
 
 struct LayerInfo {
@@ -70,10 +75,20 @@ struct NetworkInfo {
   std::vector<std::string> notes;  // what the importer kept but did not understand
 };
 
+// One place that copies, and what it has copied so far.
+struct CopyRecord {
+  std::string step, tensor, cause;
+  std::string from, to;  // kinds of memory
+  bool crosses;          // between the CPU's memory and the device's; else within one
+  std::uint64_t times, bytes;
+  double seconds;
+};
+
 class MARU_API Model {
  public:
-  // path: a Caffe network (.prototxt), or a folder with the network, weights, labels and card
-  // (model.json). Throws Error for anything that cannot be run as it stands.
+  // path: a Caffe network (.prototxt), a folder with the network, weights, labels and card
+  // (model.json), or a packed model (pack.h), which is mapped. Throws Error for anything that cannot be
+  // run as it stands.
   static Model load(const std::filesystem::path& path, const ModelOptions& options = {});
 
   const std::string& name() const;
@@ -82,6 +97,10 @@ class MARU_API Model {
   const std::vector<std::string>& labels() const;  // empty when there are none
   const std::vector<std::string>& notes() const;
   std::int64_t batch() const;
+
+  // What loading copied to where the device's weights are. Empty where they were packed in place, or
+  // are the pages of a packed file.
+  std::vector<CopyRecord> copies() const;
 
   // The plan, for people and for machines: every step, kernel, layout, heap, arena offset and copy.
   std::string plan_text() const;
@@ -101,8 +120,9 @@ MARU_API NetworkInfo inspect(const std::filesystem::path& path, const ModelOptio
 // What the card of the model says, or the defaults where there is none. Throws Error for a damaged
 // card.
 MARU_API Preprocessing card_preprocessing(const std::filesystem::path& path);
-// What this build can run on here, best first.
-MARU_API std::vector<DeviceInfo> devices();
+// What this build can run on here, best first. Memory is measured when it never was on this machine, or
+// when `refresh` says so, which takes some tenths of a second for each device.
+MARU_API std::vector<DeviceInfo> devices(bool refresh = false);
 MARU_API std::string_view version();
 
 }  // namespace maru

@@ -3,6 +3,14 @@
 
 #define MARU_KERNEL __attribute__((reqd_work_group_size(64, 1, 1))) __kernel void
 
+// For functions whose work items have much to do: a processor (SINGLE) gains nothing from groups of them.
+#ifdef SINGLE
+#define MARU_LARGE_KERNEL __attribute__((reqd_work_group_size(1, 1, 1))) __kernel void
+#else
+#define MARU_LARGE_KERNEL MARU_KERNEL
+#endif
+#define UNROLL _Pragma("unroll")
+
 #define CAT_(a, b) a##b
 #define CAT(a, b) CAT_(a, b)
 typedef CAT(float, V) floatv;
@@ -56,7 +64,7 @@ static void store_some(floatv value, int count, __global float* pointer) {
 #define ACTIVATED floatv
 #endif
 #define ACTIVATE_none(x, alpha, scale, shift) (x)
-#define ACTIVATE_relu(x, alpha, scale, shift) (fmax(x, 0.0f) + (alpha) * fmin(x, 0.0f))
+#define ACTIVATE_relu(x, alpha, scale, shift) select((alpha) * (x), x, (x) > 0.0f)
 #define ACTIVATE_relu0(x, alpha, scale, shift) fmax(x, 0.0f)
 #define ACTIVATE_elu(x, alpha, scale, shift) (fmax(x, 0.0f) + (alpha) * expm1(fmin(x, 0.0f)))
 #define ACTIVATE_sigmoid(x, alpha, scale, shift) (1.0f / (1.0f + exp(-(x))))
