@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "device/registry.h"
+#include "measure/probe.h"
 #include "ops/preprocess.h"
 #include "rewrite/rewrite.h"
 
@@ -109,11 +110,14 @@ std::int64_t classes_of(const Graph& graph) {
   return scores.rank() > 1 ? scores.count(1, scores.rank()) : 0;
 }
 
-PlanOptions plan_options(const ModelOptions& options) {
+PlanOptions plan_options(const Model::State& state, const ModelOptions& options) {
   PlanOptions how;
   how.policy = options.memory;
   how.compile_threads = options.threads > 0 ? std::min(options.threads, cores()) : cores();
   how.expected_runs = options.expected_runs;
+  if (state.devices.size() > 1) {
+    how.speeds = {speed_of(*state.devices[0]), assumed_speed(*state.devices[1])};
+  }
   return how;
 }
 

@@ -39,7 +39,8 @@ void take_photos(Graph& graph, const Preprocessing& preprocessing);
 std::int64_t batch_of(const Graph& graph);
 std::int64_t classes_of(const Graph& graph);
 
-PlanOptions plan_options(const ModelOptions& options);
+// With what was measured of the state's devices.
+PlanOptions plan_options(const Model::State& state, const ModelOptions& options);
 // What inspect() says of the graph itself.
 void describe(const Graph& graph, NetworkInfo& info);
 

@@ -7,6 +7,7 @@
 #include "api/packed.h"
 #include "base/error.h"
 #include "device/registry.h"
+#include "measure/probe.h"
 #include "run/weights.h"
 
 namespace maru {
@@ -58,7 +59,7 @@ Model Model::load(const std::filesystem::path& path, const ModelOptions& options
   } else {
     Network network =
         load_network(*state, find_package(path, options.weights, options.labels), options);
-    Planned planned = make_plan(network.graph, state->device_list, plan_options(options));
+    Planned planned = make_plan(network.graph, state->device_list, plan_options(*state, options));
     planned.plan.rewrites = std::move(network.rewrites);
     state->weights = pack_weights(planned, state->device_list);
     state->plan = std::move(planned.plan);
@@ -111,11 +112,23 @@ Preprocessing card_preprocessing(const std::filesystem::path& path) {
   return is_packed(path) ? packed_preprocessing(path) : find_package(path, {}, {}).preprocessing;
 }
 
-std::vector<DeviceInfo> devices() {
+std::vector<DeviceInfo> devices(bool refresh) {
   std::vector<DeviceInfo> result;
   for (const auto& device : all_devices({})) {
-    DeviceInfo info{std::string(device->name()), device->description(), {}};
-    for (const Heap* heap : device->heaps()) info.heaps.push_back({heap->name(), heap->traits().str()});
+    const DeviceSpeed speed = speed_of(*device, refresh);
+    DeviceInfo info{std::string(device->name()),
+                    device->description(),
+                    {},
+                    speed.launch_seconds,
+                    speed.wait_seconds,
+                    speed.upload,
+                    speed.download};
+    for (std::size_t i = 0; i < device->heaps().size(); ++i) {
+      const Heap& heap = *device->heaps()[i];
+      const HeapSpeed& one = speed.heaps[i];
+      info.heaps.push_back({heap.name(), heap.traits().str(), one.host_read, one.host_write,
+                            one.device_read, one.device_write, one.map_seconds});
+    }
     result.push_back(std::move(info));
   }
   return result;

@@ -106,7 +106,7 @@ PackedInfo pack_model(const fs::path& model, const fs::path& file, const PackOpt
   if (package.labels && classes_of(network.graph) > 0) {
     state.labels = read_labels(*package.labels, classes_of(network.graph));
   }
-  PlanOptions plan_how = plan_options(how);
+  PlanOptions plan_how = plan_options(state, how);
   plan_how.weights_in_file = true;
   const Planned planned = make_plan(network.graph, state.device_list, plan_how);
 

@@ -159,27 +159,27 @@ MemoryTraits common_traits(const Runtime& runtime) {
   return traits;
 }
 
-// Some drivers fetch memory when it is first used; asked here, its lack is known here.
+// Some drivers fetch memory when it is first used. Used here, its lack is known here.
 MemoryHandle make_buffer(const Runtime& runtime, cl_mem_flags flags, std::size_t bytes, void* host) {
   cl_int code = CL_SUCCESS;
   MemoryHandle memory(clCreateBuffer(runtime.context(), flags, bytes, host, &code));
   if (is_out_of_memory(code) || code == CL_INVALID_BUFFER_SIZE) return {};
   check(code, "clCreateBuffer");
   if (host != nullptr) return memory;
-  cl_mem raw = memory.get();
-  code = order(runtime, nullptr, [&](cl_command_queue queue, cl_event* event) {
-    return clEnqueueMigrateMemObjects(queue, 1, &raw, CL_MIGRATE_MEM_OBJECT_CONTENT_UNDEFINED, 0,
-                                      nullptr, event);
-  });
+  const std::byte zero{0};
+  code = clEnqueueWriteBuffer(runtime.own_queue(), memory.get(), CL_TRUE, 0, sizeof zero, &zero, 0,
+                              nullptr, nullptr);
   return code == CL_SUCCESS ? std::move(memory) : MemoryHandle();
 }
 
-// Memory of the device alone, or what the driver allocates where both see it.
+// Memory of the device alone, or what the driver allocates where both see it. To a processor that is
+// the same memory, and PoCL 3.1 gives only the second at once: it fetches the first when it is used,
+// and ends the process where there is none.
 class BufferHeap final : public OpenclHeap {
  public:
   BufferHeap(const Runtime& runtime, bool is_mapped)
       : OpenclHeap(is_mapped ? "mapped" : "device", traits_of(runtime, is_mapped), runtime),
-        flags_(CL_MEM_READ_WRITE | (is_mapped ? CL_MEM_ALLOC_HOST_PTR : 0)) {}
+        flags_(CL_MEM_READ_WRITE | (is_mapped || runtime.is_cpu ? CL_MEM_ALLOC_HOST_PTR : 0)) {}
   Native kind() const noexcept override { return Native::buffer; }
 
  protected:

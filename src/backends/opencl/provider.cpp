@@ -79,6 +79,8 @@ class Arguments {
 
 std::vector<std::unique_ptr<Provider>> providers() {
   std::vector<std::unique_ptr<Provider>> all;
+  all.push_back(conv_provider());
+  all.push_back(inner_product_provider());
   all.push_back(copy_provider());
   all.push_back(rows_provider());
   all.push_back(unary_provider());
@@ -100,6 +102,17 @@ Stage stage(cl_program program, std::string function, std::int64_t x, std::int64
           {kGroup, 1, 1},
           std::move(arguments)};
 }
+
+Stage large_stage(const Runtime& runtime, cl_program program, std::string function, std::int64_t x,
+                  std::int64_t y, std::int64_t z, std::vector<Argument> arguments) {
+  Stage result = stage(program, std::move(function), x, y, z, std::move(arguments));
+  if (!runtime.is_cpu) return result;
+  result.global[0] = static_cast<std::size_t>(x);
+  result.local[0] = 1;
+  return result;
+}
+
+std::string large_option(const Runtime& runtime) { return runtime.is_cpu ? "-DSINGLE" : ""; }
 
 std::unique_ptr<Launch> OpenclKernel::bind(std::span<const Tensor> src, std::span<const Tensor> dst,
                                            const Tensor& workspace) const {

@@ -27,7 +27,9 @@ class Provider {
 
 // In order of preference among equals.
 std::vector<std::unique_ptr<Provider>> providers();
+std::unique_ptr<Provider> conv_provider();
 std::unique_ptr<Provider> copy_provider();
+std::unique_ptr<Provider> inner_product_provider();
 std::unique_ptr<Provider> rows_provider();
 std::unique_ptr<Provider> unary_provider();
 std::unique_ptr<Provider> pool_provider();
@@ -71,6 +73,10 @@ constexpr std::size_t kGroup = 64;
 // The same for at least x * y * z work items; functions return where x is beyond.
 Stage stage(cl_program program, std::string function, std::int64_t x, std::int64_t y, std::int64_t z,
             std::vector<Argument> arguments);
+// For functions marked MARU_LARGE_KERNEL, in programs built with large_option().
+Stage large_stage(const Runtime& runtime, cl_program program, std::string function, std::int64_t x,
+                  std::int64_t y, std::int64_t z, std::vector<Argument> arguments);
+std::string large_option(const Runtime& runtime);
 
 class OpenclKernel : public Kernel {
  public:

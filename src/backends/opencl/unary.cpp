@@ -24,6 +24,12 @@ Activation::Activation(const Unary& unary)
   option = "-DACTIVATION=ACTIVATE_" + name;
 }
 
+Activation Activation::of(const std::optional<Unary>& unary) {
+  Activation result(unary ? *unary : Unary{Unary::Kind::relu, 1});
+  if (!unary || unary->kind == Unary::Kind::relu) result.option = "-DACTIVATION=ACTIVATE_relu";
+  return result;
+}
+
 namespace {
 
 class UnaryProvider final : public Provider {

@@ -3,6 +3,14 @@
 
 #define MARU_KERNEL __attribute__((reqd_work_group_size(64, 1, 1))) __kernel void
 
+// For functions whose work items have much to do: a processor (SINGLE) gains nothing from groups of them.
+#ifdef SINGLE
+#define MARU_LARGE_KERNEL __attribute__((reqd_work_group_size(1, 1, 1))) __kernel void
+#else
+#define MARU_LARGE_KERNEL MARU_KERNEL
+#endif
+#define UNROLL _Pragma("unroll")
+
 #define CAT_(a, b) a##b
 #define CAT(a, b) CAT_(a, b)
 typedef CAT(float, V) floatv;
@@ -34,17 +42,17 @@ typedef intv truth;
 #endif
 
 // Padding is zero: what a kernel computed for channels that are not there is dropped.
-inline floatv only_channels(floatv value, int first, int channels) {
+static floatv only_channels(floatv value, int first, int channels) {
   return select((floatv)(0.0f), value, LANES + (intv)(first) < (intv)(channels));
 }
 
 // The begin of a vector; the rest is zero.
-inline floatv load_some(int count, __global const float* pointer) {
+static floatv load_some(int count, __global const float* pointer) {
   float lanes[V];
   for (int i = 0; i < V; ++i) lanes[i] = i < count ? pointer[i] : 0.0f;
   return LOADV(0, lanes);
 }
-inline void store_some(floatv value, int count, __global float* pointer) {
+static void store_some(floatv value, int count, __global float* pointer) {
   float lanes[V];
   STOREV(value, 0, lanes);
   for (int i = 0; i < count; ++i) pointer[i] = lanes[i];
@@ -56,7 +64,7 @@ inline void store_some(floatv value, int count, __global float* pointer) {
 #define ACTIVATED floatv
 #endif
 #define ACTIVATE_none(x, alpha, scale, shift) (x)
-#define ACTIVATE_relu(x, alpha, scale, shift) (fmax(x, 0.0f) + (alpha) * fmin(x, 0.0f))
+#define ACTIVATE_relu(x, alpha, scale, shift) select((alpha) * (x), x, (x) > 0.0f)
 #define ACTIVATE_relu0(x, alpha, scale, shift) fmax(x, 0.0f)
 #define ACTIVATE_elu(x, alpha, scale, shift) (fmax(x, 0.0f) + (alpha) * expm1(fmin(x, 0.0f)))
 #define ACTIVATE_sigmoid(x, alpha, scale, shift) (1.0f / (1.0f + exp(-(x))))

@@ -2,7 +2,7 @@
 // of a row and offset in units of 16 bytes (ops/preprocess.h).
 
 // p / q, rounded once: a float is nearest to it, as it would be to the quotient of doubles.
-inline float quotient(long p, ulong q) {
+static float quotient(long p, ulong q) {
   if (p == 0) return 0.0f;
   const ulong magnitude = abs(p);
   const int up = (int)clz(magnitude) - 1;
@@ -14,7 +14,7 @@ inline float quotient(long p, ulong q) {
 }
 
 // Both pixels that one of the result lies between, and the weights of 2048 that they have.
-inline int4 tap_of(int dst, int dst_size, int src_size) {
+static int4 tap_of(int dst, int dst_size, int src_size) {
   const float place = quotient((2L * dst + 1) * src_size - dst_size, 2UL * dst_size);
   const float below = floor(place);
   const int second_weight = convert_int_rte((place - below) * 2048.0f);
@@ -23,7 +23,7 @@ inline int4 tap_of(int dst, int dst_size, int src_size) {
                 second_weight);
 }
 
-inline int side_of_crop(long side, long numerator, long denominator) {
+static int side_of_crop(long side, long numerator, long denominator) {
   return (int)max(1L, (2 * side * numerator + denominator) / (2 * denominator));
 }
 
@@ -59,7 +59,7 @@ MARU_KERNEL taps(__global const int* frames, ulong frames_offset, __global int4*
 }
 
 // One sample: across in both rows, of 11 bits of fraction 4 dropped, then down.
-inline int blend(__global const uchar* above, __global const uchar* below, int4 across, int4 down) {
+static int blend(__global const uchar* above, __global const uchar* below, int4 across, int4 down) {
   const int upper = (above[across.s0] * across.s2 + above[across.s1] * across.s3) >> 4;
   const int lower = (below[across.s0] * across.s2 + below[across.s1] * across.s3) >> 4;
   return ((upper * down.s2 >> 16) + (lower * down.s3 >> 16) + 2) >> 2;
