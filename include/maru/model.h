@@ -75,6 +75,15 @@ struct NetworkInfo {
   std::vector<std::string> notes;  // what the importer kept but did not understand
 };
 
+// One place that copies, and what it has copied so far.
+struct CopyRecord {
+  std::string step, tensor, cause;
+  std::string from, to;  // kinds of memory
+  bool crosses;          // between the CPU's memory and the device's; else within one
+  std::uint64_t times, bytes;
+  double seconds;
+};
+
 class MARU_API Model {
  public:
   // path: a Caffe network (.prototxt), a folder with the network, weights, labels and card
@@ -88,6 +97,10 @@ class MARU_API Model {
   const std::vector<std::string>& labels() const;  // empty when there are none
   const std::vector<std::string>& notes() const;
   std::int64_t batch() const;
+
+  // What loading copied to where the device's weights are. Empty where they were packed in place, or
+  // are the pages of a packed file.
+  std::vector<CopyRecord> copies() const;
 
   // The plan, for people and for machines: every step, kernel, layout, heap, arena offset and copy.
   std::string plan_text() const;

@@ -112,12 +112,12 @@ std::int64_t classes_of(const Graph& graph) {
 
 PlanOptions plan_options(const Model::State& state, const ModelOptions& options) {
   PlanOptions how;
-  how.policy = options.memory;
-  how.compile_threads = options.threads > 0 ? std::min(options.threads, cores()) : cores();
-  how.expected_runs = options.expected_runs;
   if (state.devices.size() > 1) {
     how.speeds = {speed_of(*state.devices[0]), assumed_speed(*state.devices[1])};
   }
+  how.policy = options.memory;
+  how.compile_threads = options.threads > 0 ? std::min(options.threads, cores()) : cores();
+  how.expected_runs = options.expected_runs;
   return how;
 }
 

@@ -39,7 +39,7 @@ void take_photos(Graph& graph, const Preprocessing& preprocessing);
 std::int64_t batch_of(const Graph& graph);
 std::int64_t classes_of(const Graph& graph);
 
-// With what was measured of the state's devices.
+// For the state's devices, whose memory is measured when it never was on this machine.
 PlanOptions plan_options(const Model::State& state, const ModelOptions& options);
 // What inspect() says of the graph itself.
 void describe(const Graph& graph, NetworkInfo& info);

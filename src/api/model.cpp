@@ -51,6 +51,14 @@ void describe(const Graph& graph, NetworkInfo& info) {
   }
 }
 
+void add_records(const Ledger& ledger, std::vector<CopyRecord>& records) {
+  for (const Ledger::Entry& entry : ledger.entries()) {
+    if (entry.times == 0) continue;
+    records.push_back({entry.step, entry.tensor, entry.cause, entry.from, entry.to, entry.crosses,
+                       entry.times, entry.bytes, entry.seconds});
+  }
+}
+
 Model Model::load(const std::filesystem::path& path, const ModelOptions& options) {
   check_options(options);
   auto state = std::make_shared<State>();
@@ -74,6 +82,12 @@ const std::vector<std::string>& Model::notes() const { return state_->notes; }
 std::int64_t Model::batch() const { return state_->batch; }
 std::string Model::plan_text() const { return state_->plan.text(); }
 std::string Model::plan_json() const { return state_->plan.json(); }
+
+std::vector<CopyRecord> Model::copies() const {
+  std::vector<CopyRecord> records;
+  add_records(state_->weights.ledger, records);
+  return records;
+}
 
 std::vector<TensorInfo> Model::inputs() const {
   std::vector<TensorInfo> result;

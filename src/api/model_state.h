@@ -33,4 +33,7 @@ struct Model::State {
   std::vector<std::string> labels, notes;
 };
 
+// Appends what a ledger has counted.
+void add_records(const Ledger& ledger, std::vector<CopyRecord>& records);
+
 }  // namespace maru
