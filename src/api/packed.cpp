@@ -113,10 +113,12 @@ std::vector<std::span<const std::byte>> weights_of(const PackedFile& file, const
   return regions;
 }
 
-void say_where_weights_are(Plan& plan, const fs::path& path) {
+void say_where_weights_are(Plan& plan, const Weights& weights, const fs::path& path) {
+  std::size_t index = 0;
   for (Region& region : plan.regions) {
-    if (region.kind != Region::Kind::weights || region.bytes == 0) continue;
-    region.why = fmt::format("the pages of {}", path.filename().string());
+    if (region.kind != Region::Kind::weights) continue;
+    const char* how = weights.in_file[index++] ? "the pages of" : "copied once, at load, from";
+    if (region.bytes > 0) region.why = fmt::format("{} {}", how, path.filename().string());
   }
 }
 
@@ -166,7 +168,7 @@ void load_packed(Model::State& state, const fs::path& path, const ModelOptions& 
   planned.plan.rewrites = card.rewrites;
   check_places(*file, packed, planned, *state.devices[0]);
   state.weights = take_weights(planned.plan, state.device_list, weights_of(*file, packed));
-  if (state.weights.ledger.bytes() == 0) say_where_weights_are(planned.plan, path);
+  say_where_weights_are(planned.plan, state.weights, path);
   state.file = file;
   state.plan = std::move(planned.plan);
 }

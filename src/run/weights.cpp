@@ -87,9 +87,11 @@ Weights take_weights(const Plan& plan, std::span<const Device* const> devices,
     const auto bytes = packed[weights.buffers.size()];
     MARU_ASSERT(bytes.size() == region.bytes);
     Buffer& buffer = weights.buffers.emplace_back();
+    weights.in_file.push_back(false);
     if (region.bytes == 0) continue;
     if (auto pages = imported(*region.heap, bytes)) {
       buffer = std::move(*pages);
+      weights.in_file.back() = true;
       continue;
     }
     const auto start = Clock::now();

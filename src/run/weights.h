@@ -12,8 +12,9 @@ namespace maru {
 
 struct Weights {
   std::vector<Buffer>
-      buffers;    // one for each region of weights, in the plan's order; empty where it is
-  Ledger ledger;  // bytes that were moved to where they are
+      buffers;                // one for each region of weights, in the plan's order; empty where it is
+  std::vector<bool> in_file;  // per buffer: it is the pages of a packed file; none when packed here
+  Ledger ledger;              // bytes that were moved to where they are
 };
 
 // Allocates the regions of weights and packs every constant: in place where the CPU sees the memory,

@@ -66,6 +66,7 @@ TEST_F(Taken, AsTheyLieWhereTheHeapImports) {
   const Weights weights = take(*device->heaps()[0]);
   EXPECT_EQ(weights.buffers.at(0).native(), file.data());
   EXPECT_EQ(weights.ledger.bytes(), 0u);
+  EXPECT_TRUE(weights.in_file.at(0));
 }
 
 TEST_F(Taken, ByACountedCopyElsewhere) {
@@ -76,6 +77,7 @@ TEST_F(Taken, ByACountedCopyElsewhere) {
     const Weights weights = take(*heap, offset);
     EXPECT_NE(weights.buffers.at(0).native(), file.data() + offset);
     EXPECT_TRUE(holds(weights, file.data() + offset));
+    EXPECT_FALSE(weights.in_file.at(0));
     ASSERT_EQ(weights.ledger.entries().size(), 1u);
     EXPECT_EQ(weights.ledger.bytes(), 256u);
     EXPECT_EQ(weights.ledger.entries()[0].from, "file");

@@ -43,7 +43,7 @@ class DepthwiseKernel final : public OpenclKernel {
   std::size_t packed_bytes(std::size_t, const Constant& constant) const override {
     const auto channels = static_cast<std::size_t>(constant.desc().shape[0]);
     const std::size_t padded = (channels + block_ - 1) / block_ * block_;
-    return constant.bytes().size() / channels * padded;
+    return constant.desc().bytes() / channels * padded;
   }
   void pack(std::size_t, const Constant& constant, std::span<std::byte> packed) const override {
     const std::vector<float> values = floats_of(constant.bytes());
