@@ -122,38 +122,41 @@ Place Placement::choose_staging() const {
 
 Place Placement::weights(double bytes) const {
   if (options_.policy == MemoryPolicy::copy || main_heaps_.size() == 1) return local_;
-  const std::string_view name = devices_[0]->name();
-  const Known* best = nullptr;
-  double best_cost = std::numeric_limits<double>::infinity();
+  // Memory of the device alone holds weights twice while they are uploaded, and what can be taken from
+  // a file as it is costs no memory of its own: worth up to so many times the least cost.
+  constexpr double kWorthInPlace = 1.2, kWorthFromFile = 2;
+  struct Way {
+    const Known* known;
+    double cost, weighed;
+  };
+  std::vector<Way> ways;
   const auto heaps = device_heaps(options_.policy == MemoryPolicy::zero_copy);
   for (const Known& known : heaps) {
     const MemoryTraits& traits = known.heap->traits();
+    const bool from_file = options_.weights_in_file && traits.imports;
     double cost = options_.expected_runs * seconds(bytes, known.speed.device_read);
     if (!traits.host_visible) {
       cost += seconds(bytes, staging_speed_.host_write) + seconds(bytes, speeds_[0].upload);
-    } else if (!(options_.weights_in_file && traits.imports)) {
+    } else if (!from_file) {
       cost += seconds(bytes, known.speed.host_write);
     }
-    // Memory of the device alone holds weights twice while they are uploaded; what can be taken from a
-    // file as it is costs no memory of its own.
-    const bool better =
-        best == nullptr || cost < best_cost * kClearlyBetter ||
-        (cost * kClearlyBetter < best_cost &&
-         ((!best->heap->traits().host_visible && traits.host_visible) ||
-          (options_.weights_in_file && traits.imports && !best->heap->traits().imports)));
-    if (better) {
-      best = &known;
-      best_cost = cost;
-    }
+    ways.push_back({&known, cost,
+                    cost / (from_file             ? kWorthFromFile
+                            : traits.host_visible ? kWorthInPlace
+                                                  : 1)});
   }
-  const bool from_file = options_.weights_in_file && best->heap->traits().imports;
-  return {
-      Side::device, best->heap,
-      from_file
-          ? fmt::format("the pages of the packed file; {} reads {:.1f} GB/s here", name,
-                        best->speed.device_read / 1e9)
-          : fmt::format("{} reads {:.1f} GB/s here{}", name, best->speed.device_read / 1e9,
-                        best->heap->traits().host_visible ? ", and weights are packed in place" : "")};
+  const Way* best = &ways[0];
+  for (const Way& way : ways) {
+    if (way.weighed < best->weighed * kClearlyBetter) best = &way;
+  }
+  const Heap& heap = *best->known->heap;
+  const bool from_file = options_.weights_in_file && heap.traits().imports;
+  return {Side::device, &heap,
+          fmt::format("{} reads {:.1f} GB/s here{}", devices_[0]->name(),
+                      best->known->speed.device_read / 1e9,
+                      from_file                    ? ", from the file's own pages"
+                      : heap.traits().host_visible ? ", and weights are packed in place"
+                                                   : "")};
 }
 
 double Placement::seconds_apart(const Traffic& traffic) const {
