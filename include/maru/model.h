@@ -43,12 +43,17 @@ struct TensorInfo {
 };
 
 struct DeviceInfo {
+  // As measured on this machine. Bytes a second; 0: that side cannot.
   struct HeapInfo {
     std::string name, traits;
+    double host_read, host_write, device_read, device_write;
+    double map_seconds;  // to show one range to the CPU and take it back
   };
   std::string name;         // what ModelOptions::device takes
   std::string description;  // "AMD EPYC, 2 cores, avx512; oneDNN 2.6.3"
   std::vector<HeapInfo> heaps;
+  double launch_seconds, wait_seconds;  // of one more small kernel; until one alone is seen done
+  double upload, download;  // bytes a second between the CPU's and the device's memory; 0: one memory
 };
 
 struct LayerInfo {
@@ -101,8 +106,9 @@ MARU_API NetworkInfo inspect(const std::filesystem::path& path, const ModelOptio
 // What the card of the model says, or the defaults where there is none. Throws Error for a damaged
 // card.
 MARU_API Preprocessing card_preprocessing(const std::filesystem::path& path);
-// What this build can run on here, best first.
-MARU_API std::vector<DeviceInfo> devices();
+// What this build can run on here, best first. Memory is measured when it never was on this machine, or
+// when `refresh` says so, which takes some tenths of a second for each device.
+MARU_API std::vector<DeviceInfo> devices(bool refresh = false);
 MARU_API std::string_view version();
 
 }  // namespace maru

@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "device/registry.h"
 #include "import/caffe.h"
+#include "measure/probe.h"
 #include "ops/preprocess.h"
 #include "plan/planner.h"
 #include "rewrite/rewrite.h"
@@ -117,6 +118,9 @@ Model Model::load(const std::filesystem::path& path, const ModelOptions& options
   plan_options.policy = options.memory;
   plan_options.compile_threads = options.threads > 0 ? std::min(options.threads, cores()) : cores();
   plan_options.expected_runs = options.expected_runs;
+  if (state->devices.size() > 1) {
+    plan_options.speeds = {speed_of(*state->devices[0]), assumed_speed(*state->devices[1])};
+  }
   Planned planned = make_plan(graph, state->device_list, plan_options);
   planned.plan.rewrites = std::move(log.lines);
   state->weights = pack_weights(planned, state->device_list);
@@ -188,11 +192,23 @@ Preprocessing card_preprocessing(const std::filesystem::path& path) {
   return find_package(path, {}, {}).preprocessing;
 }
 
-std::vector<DeviceInfo> devices() {
+std::vector<DeviceInfo> devices(bool refresh) {
   std::vector<DeviceInfo> result;
   for (const auto& device : all_devices({})) {
-    DeviceInfo info{std::string(device->name()), device->description(), {}};
-    for (const Heap* heap : device->heaps()) info.heaps.push_back({heap->name(), heap->traits().str()});
+    const DeviceSpeed speed = speed_of(*device, refresh);
+    DeviceInfo info{std::string(device->name()),
+                    device->description(),
+                    {},
+                    speed.launch_seconds,
+                    speed.wait_seconds,
+                    speed.upload,
+                    speed.download};
+    for (std::size_t i = 0; i < device->heaps().size(); ++i) {
+      const Heap& heap = *device->heaps()[i];
+      const HeapSpeed& one = speed.heaps[i];
+      info.heaps.push_back({heap.name(), heap.traits().str(), one.host_read, one.host_write,
+                            one.device_read, one.device_write, one.map_seconds});
+    }
     result.push_back(std::move(info));
   }
   return result;

@@ -10,7 +10,7 @@ namespace {
 
 // A heap further down a device's list must be that much better to be taken: measurements are noisy, and
 // one machine should plan the same way each time.
-constexpr double kClearlyBetter = 0.95;
+constexpr double kClearlyBetter = 0.85;
 constexpr const char* kOneMemory = "the one memory of this device";
 
 double seconds(double bytes, double rate) {

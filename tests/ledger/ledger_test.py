@@ -1,0 +1,109 @@
+#!/usr/bin/env python3
+"""Does the ledger tell the truth? ledger_test.py MARU COPY_COUNTER TINY_MODEL
+
+Runs the real program with a library in front of it that counts copies from outside (copy_counter.c), on
+OpenCL, under every memory policy, and compares with what `maru classify -v --json` says. Loading a model copies as well (files, kernels,
+weights on their way); what one photo costs is what eleven photos cost more than one, by ten. Between decoded
+pixels and scores nothing may be copied but what the ledger has.
+"""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+import unittest
+
+MARU = COPY_COUNTER = TINY_MODEL = ""
+SHARED = pathlib.Path(os.environ.get("MARU_SHARED") or pathlib.Path(__file__).resolve().parents[3] / "shared")
+MORE = 10
+LARGE = 4096
+
+
+def classify(folder, model, photo, times, policy):
+    """What the ledger says, and what the counter saw."""
+    counted = folder / "counted.json"
+    done = subprocess.run([MARU, "classify", *[photo] * times, "--model", model, "--device", "opencl", "--memory", policy,
+                           "-v", "--json"], capture_output=True, timeout=600,
+                          env={**os.environ, "LD_PRELOAD": COPY_COUNTER, "COPY_COUNTER": str(counted)})
+    if done.returncode != 0:
+        raise AssertionError(done.stderr.decode(errors="replace"))
+    return json.loads(done.stdout), json.loads(counted.read_text())
+
+
+class Ledger(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        listed = subprocess.run([MARU, "devices", "--json"], capture_output=True, timeout=300, check=True)
+        if not any(device["name"] == "opencl" for device in json.loads(listed.stdout)):
+            print("skipped: no OpenCL device here")
+            sys.exit(77)
+        cls.temporary = tempfile.TemporaryDirectory()
+        cls.folder = pathlib.Path(cls.temporary.name)
+        cls.tiny = cls.folder / "tiny"
+        subprocess.run([TINY_MODEL, cls.tiny], check=True)
+        # Rows of less than 4 KiB, so that the decoder's own are not counted; many of them, so that a copy would be.
+        cls.photo = cls.folder / "photo.ppm"
+        cls.photo.write_bytes(b"P6\n100 400\n255\n" + bytes((255, 0, 0)) * 40000)
+        classify(cls.folder, cls.tiny, cls.photo, 1, "auto")  # kernels are built and memory is measured
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.temporary.cleanup()
+
+    def check(self, model, photo):
+        for policy in ("copy", "zero-copy", "auto"):
+            with self.subTest(model=str(model), policy=policy):
+                (said_one, seen_one), (said, seen) = (classify(self.folder, model, photo, n, policy) for n in (1, 1 + MORE))
+                self.assertEqual(len(said["images"]), 1 + MORE)
+                self.assertEqual([image["top"] for image in said["images"]], [said_one["images"][0]["top"]] * (1 + MORE))
+
+                def more(kind, what="bytes"):
+                    return seen[kind][what] - seen_one[kind][what]
+
+                crossings = [copy for copy in said["copies"] if copy["crosses"]]
+                self.assertEqual({copy["times"] for copy in crossings} - {1 + MORE}, set())
+                each = sum(copy["bytes"] // copy["times"] for copy in crossings)
+                large = sum(b for b in (copy["bytes"] // copy["times"] for copy in crossings) if b > LARGE)
+                self.assertEqual(more("write") + more("read"), MORE * each, "the ledger and OpenCL's commands disagree")
+                self.assertEqual(more("copy"), 0)
+                self.assertEqual(more("fill"), 0)
+                # PoCL's commands copy by memcpy, so each large one is seen a second time; nothing else is.
+                within = sum(copy["bytes"] // copy["times"] for copy in said["copies"] if not copy["crosses"])
+                self.assertEqual(within, 0)
+                self.assertEqual(more("memory"), MORE * large, "memory was copied that no step of the plan says")
+                if policy == "copy":
+                    self.assertGreater(each, 0)
+                    self.assertEqual({(copy["from"], copy["to"]) for copy in crossings},
+                                     {("pinned", "device"), ("device", "pinned")})
+                else:
+                    self.assertEqual(each, 0)
+
+    def test_tiny(self):
+        self.check(self.tiny, self.photo)
+
+    def test_googlenet(self):
+        model = SHARED / "models/bvlc_googlenet"
+        if not model.exists():
+            self.skipTest(f"needs {model}")
+        self.check(model, SHARED / "photos/cat.jpg")
+
+    def test_squeezenet(self):
+        model = SHARED / "models/squeezenet_v1.1"
+        if not model.exists():
+            self.skipTest(f"needs {model}")
+        self.check(model, SHARED / "photos/cat.jpg")
+
+    def test_the_counter_counts(self):
+        """Loading weights for `copy` uploads them: the ledger says how many bytes, and the counter saw them."""
+        said, seen = classify(self.folder, self.tiny, self.photo, 1, "copy")
+        loaded = sum(copy["bytes"] for copy in said["load_copies"])
+        run = sum(copy["bytes"] for copy in said["copies"] if copy["crosses"])
+        self.assertGreater(loaded, 0)
+        self.assertEqual(seen["write"]["bytes"] + seen["read"]["bytes"] - run, loaded)
+
+
+if __name__ == "__main__":
+    MARU, COPY_COUNTER, TINY_MODEL = (str(pathlib.Path(word).resolve()) for word in sys.argv[1:4])
+    unittest.main(argv=sys.argv[:1] + sys.argv[4:], verbosity=2)
