@@ -1,5 +1,5 @@
-// Every operator's cases on every device, by every offer, in every heap that the test can fill, whole
-// and as a channel window, against the reference kernel in double precision.
+// Every operator's cases on every device, by every offer, in every heap that the test can fill, whole,
+// as a channel window and in place, against the reference kernel in double precision.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -74,11 +74,14 @@ class Operands {
   std::vector<std::vector<std::byte>> bytes_;
 };
 
-// Runs one offer. `windows`: operands lie in the middle of tensors with more channels.
+// Runs one offer. Windows: operands lie in the middle of tensors with more channels. In place: the
+// first result is the bytes of the first operand.
 class OfferRun {
  public:
-  OfferRun(const Device& device, const Heap& heap, const Case& test, const Offer& offer, bool windows)
-      : device_(device), heap_(heap), test_(test), offer_(offer), windows_(windows), operands_(test) {}
+  enum class Place { whole, windows, in_place };
+
+  OfferRun(const Device& device, const Heap& heap, const Case& test, const Offer& offer, Place place)
+      : device_(device), heap_(heap), test_(test), offer_(offer), place_(place), operands_(test) {}
 
   void run() {
     const std::vector<TensorDesc> results = test_.op.infer(test_.src);
@@ -95,7 +98,10 @@ class OfferRun {
     const auto kernel =
         device_.compile({test_.op, src, dst, {constant.get(), test_.src.size()}}, offer_);
     for (std::size_t i = 0; i < src.size(); ++i) src_.push_back(place(*kernel, i, src[i], constant[i]));
-    for (const TensorDesc& desc : dst) dst_.push_back(room_for(desc));
+    for (const TensorDesc& desc : dst) {
+      const bool is_shared = place_ == Place::in_place && dst_.empty();
+      dst_.push_back(is_shared ? Tensor{desc, src_[0].buffer, src_[0].offset} : room_for(desc));
+    }
     Tensor workspace;
     if (kernel->workspace_bytes() > 0) {
       buffers_.push_back(
@@ -106,7 +112,8 @@ class OfferRun {
     }
     const auto launch = kernel->bind(src_, dst_, workspace);
     const auto queue = device_.make_queue();
-    for (int times = 0; times < 2; ++times) {  // a kernel keeps nothing between runs
+    // A kernel keeps nothing between runs; in place, the second would read what the first wrote.
+    for (int times = place_ == Place::in_place ? 1 : 0; times < 2; ++times) {
       queue->begin();
       launch->run(*queue);
       queue->finish();
@@ -124,7 +131,7 @@ class OfferRun {
   // A window begins one block into a tensor that has two blocks more.
   TensorDesc laid_out(const TensorDesc& desc, Layout layout, bool takes_window) const {
     TensorDesc result = desc.with(layout.kind == Layout::Kind::any ? Layout::plain() : layout);
-    if (windows_ && takes_window && desc.shape.rank() == 4) {
+    if (place_ == Place::windows && takes_window && desc.shape.rank() == 4) {
       result.layout =
           result.layout.window_of(padded_channels(result) + kExtraBlocks * result.layout.block);
     }
@@ -212,7 +219,7 @@ class OfferRun {
   const Heap& heap_;
   const Case& test_;
   const Offer& offer_;
-  bool windows_;
+  Place place_;
   Operands operands_;
   std::vector<std::unique_ptr<Buffer>> buffers_;
   std::vector<Tensor> src_, dst_;
@@ -243,6 +250,7 @@ std::vector<Offer> offers_of(const Device& device, const Case& test) {
 }
 
 TEST_P(Conformance, EveryOfferEqualsTheReference) {
+  using Place = OfferRun::Place;
   const Case& test = *GetParam().test;
   for (const auto& device : all_devices({2})) {
     const auto offers = offers_of(*device, test);
@@ -255,12 +263,14 @@ TEST_P(Conformance, EveryOfferEqualsTheReference) {
     for (const Offer& offer : offers) {
       for (const Heap* heap : device->heaps()) {
         if (!heap->traits().host_visible || !heap->traits().device_visible) continue;
-        for (const bool windows : {false, true}) {
-          if (windows && !offer.src_window && !offer.dst_window) continue;
+        for (const auto& [place, name] : {std::pair{Place::whole, "whole"},
+                                          {Place::windows, "windows"},
+                                          {Place::in_place, "in place"}}) {
+          if (place == Place::windows && !offer.src_window && !offer.dst_window) continue;
+          if (place == Place::in_place && !offer.in_place) continue;
           SCOPED_TRACE(fmt::format("{} {} in {}: {} {} -> {}", device->name(), offer.kernel,
-                                   heap->name(), windows ? "windows" : "whole", offer.src[0].str(),
-                                   offer.dst[0].str()));
-          OfferRun(*device, *heap, test, offer, windows).run();
+                                   heap->name(), name, offer.src[0].str(), offer.dst[0].str()));
+          OfferRun(*device, *heap, test, offer, place).run();
         }
       }
     }

@@ -5,6 +5,8 @@ if(NOT TARGET OpenCL::OpenCL)
   return()
 endif()
 list(APPEND backend_libraries OpenCL::OpenCL)
+list(APPEND backend_packages OpenCL)
+list(APPEND backend_pc OpenCL)
 set(backend_rank 60)  # behind the cpu: "auto" means this one only where it is asked for
 
 # Kernels travel inside of the library, as text.
