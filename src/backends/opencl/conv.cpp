@@ -197,11 +197,18 @@ class ConvProvider final : public Provider {
     std::vector<Argument> arguments = operands(conv, call);
     append(arguments, {to[1]});
     append(arguments, activation);
-    append(arguments, {row_tiles});
+    // A processor wants work items that outweigh what each costs, and still some for each core.
+    constexpr std::int64_t kTilesOfItem = 16;
+    const std::int64_t item_tiles = runtime.is_cpu ? row_tiles : 1;
+    const std::int64_t item_rows =
+        runtime.is_cpu ? std::clamp<std::int64_t>(kTilesOfItem / row_tiles, 1, to[2]) : 1;
+    const std::int64_t row_parts = (row_tiles + item_tiles - 1) / item_tiles;
+    const std::int64_t parts = (to[2] + item_rows - 1) / item_rows;
+    append(arguments, {row_tiles, item_tiles, item_rows});
     append_geometry(arguments, conv, call);
     return std::make_unique<DepthwiseKernel>(
         "conv_depthwise",
-        std::vector{large_stage(runtime, program, "conv_depthwise", row_tiles * to[2] * blocks, 1,
+        std::vector{large_stage(runtime, program, "conv_depthwise", row_parts * parts * blocks, 1,
                                 to[0], std::move(arguments))},
         static_cast<std::size_t>(runtime.block));
   }
