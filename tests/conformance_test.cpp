@@ -158,7 +158,7 @@ class OfferRun {
   Tensor place(const Kernel& kernel, std::size_t i, const TensorDesc& desc, bool constant) {
     if (!constant) {
       const Tensor tensor = room_for(desc);
-      const HostView view = tensor.buffer->map(Access::write);
+      const HostView view = tensor.buffer->map(Access::read_write);
       if (desc.dtype == DType::f32) {
         testing::write(desc, operands_.values(i), view.bytes().subspan(tensor.offset));
       } else {

@@ -9,5 +9,6 @@
 
 #include <maru/error.h>
 #include <maru/model.h>
+#include <maru/pack.h>
 #include <maru/session.h>
 #include <maru/types.h>

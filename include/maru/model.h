@@ -22,7 +22,7 @@ struct ModelOptions {
   // synset_words.txt.
   std::filesystem::path weights, labels;
   std::optional<Preprocessing> preprocessing;  // instead of what the model's card says
-  std::int64_t batch = 1;                      // images a run; 0: as the network file says
+  std::int64_t batch = 1;                      // images a run; 0: as the file says
   std::string device = "auto";                 // a name that devices() lists
   MemoryPolicy memory = MemoryPolicy::automatic;
   int threads = 0;    // of the CPU; 0: one a core
@@ -75,10 +75,20 @@ struct NetworkInfo {
   std::vector<std::string> notes;  // what the importer kept but did not understand
 };
 
+// One place that copies, and what it has copied so far.
+struct CopyRecord {
+  std::string step, tensor, cause;
+  std::string from, to;  // kinds of memory
+  bool crosses;          // between the CPU's memory and the device's; else within one
+  std::uint64_t times, bytes;
+  double seconds;
+};
+
 class MARU_API Model {
  public:
-  // path: a Caffe network (.prototxt), or a folder with the network, weights, labels and card
-  // (model.json). Throws Error for anything that cannot be run as it stands.
+  // path: a Caffe network (.prototxt), a folder with the network, weights, labels and card
+  // (model.json), or a packed model (pack.h), which is mapped. Throws Error for anything that cannot be
+  // run as it stands.
   static Model load(const std::filesystem::path& path, const ModelOptions& options = {});
 
   const std::string& name() const;
@@ -87,6 +97,10 @@ class MARU_API Model {
   const std::vector<std::string>& labels() const;  // empty when there are none
   const std::vector<std::string>& notes() const;
   std::int64_t batch() const;
+
+  // What loading copied to where the device's weights are. Empty where they were packed in place, or
+  // are the pages of a packed file.
+  std::vector<CopyRecord> copies() const;
 
   // The plan, for people and for machines: every step, kernel, layout, heap, arena offset and copy.
   std::string plan_text() const;

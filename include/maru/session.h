@@ -15,14 +15,6 @@ struct Score {
   float score;
 };
 
-struct CopyRecord {
-  std::string step, tensor, cause;
-  std::string from, to;  // kinds of memory
-  bool crosses;          // between the CPU's memory and the device's; else within one
-  std::uint64_t times, bytes;
-  double seconds;
-};
-
 class MARU_API Session {
  public:
   // Throws Error naming the tensor when there is not enough memory.

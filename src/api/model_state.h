@@ -24,6 +24,7 @@ struct Model::State {
   // their heaps gave.
   std::vector<std::unique_ptr<Device>> devices;
   std::vector<const Device*> device_list;
+  std::shared_ptr<const void> file;  // keeps mapped the pages that weights are in, where they are
   Plan plan;
   Weights weights;
   std::string name;
@@ -31,5 +32,8 @@ struct Model::State {
   std::optional<PhotoPorts> photos;
   std::vector<std::string> labels, notes;
 };
+
+// Appends what a ledger has counted.
+void add_records(const Ledger& ledger, std::vector<CopyRecord>& records);
 
 }  // namespace maru

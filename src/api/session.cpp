@@ -24,14 +24,6 @@ std::int64_t round_up(std::int64_t bytes, std::int64_t unit) {
   return (bytes + unit - 1) / unit * unit;
 }
 
-void add_records(const Ledger& ledger, std::vector<CopyRecord>& records) {
-  for (const Ledger::Entry& entry : ledger.entries()) {
-    if (entry.times == 0) continue;
-    records.push_back({entry.step, entry.tensor, entry.cause, entry.from, entry.to, entry.crosses,
-                       entry.times, entry.bytes, entry.seconds});
-  }
-}
-
 }  // namespace
 
 struct Session::State {

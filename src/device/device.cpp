@@ -7,7 +7,7 @@
 namespace maru {
 
 std::size_t Kernel::packed_bytes(std::size_t, const Constant& constant) const {
-  return constant.bytes().size();
+  return constant.desc().bytes();
 }
 
 void Kernel::pack(std::size_t, const Constant& constant, std::span<std::byte> packed) const {

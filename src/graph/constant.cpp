@@ -28,7 +28,7 @@ Constant::Constant(Shape shape, std::vector<float> values) : desc_{DType::f32, s
 
 std::vector<float> Constant::floats() const {
   MARU_ASSERT(desc_.dtype == DType::f32);
-  std::vector<float> values(bytes_.size() / sizeof(float));
+  std::vector<float> values(bytes().size() / sizeof(float));
   std::memcpy(values.data(), bytes_.data(), bytes_.size());
   return values;
 }

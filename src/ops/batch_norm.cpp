@@ -46,7 +46,7 @@ void BatchNorm::reference(Views src, Views dst) const {
 }
 
 Operator batch_norm_operator() {
-  Operator op{BatchNorm::kName, {}, {}};
+  Operator op = operator_of<BatchNorm>();
   op.spellings = {{"caffe", "BatchNorm", "batch_norm_param", [](const AttrReader& reader, Arity) -> Op {
                      if (!reader.boolean("use_global_stats", true)) {
                        throw Error("use_global_stats", "the statistics that training recorded",

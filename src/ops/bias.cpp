@@ -28,7 +28,7 @@ void Bias::reference(Views src, Views dst) const {
 }
 
 Operator bias_operator() {
-  Operator op{Bias::kName, {}, {}};
+  Operator op = operator_of<Bias>();
   op.spellings = {{"caffe", "Bias", "bias_param", [](const AttrReader& reader, Arity) -> Op {
                      return Bias{reader.integer("axis", 1), reader.integer("num_axes", 1)};
                    }}};

@@ -35,7 +35,7 @@ void Concat::reference(Views src, Views dst) const {
 }
 
 Operator concat_operator() {
-  Operator op{Concat::kName, {}, {}};
+  Operator op = operator_of<Concat>();
   op.spellings = {{"caffe", "Concat", "concat_param", [](const AttrReader& reader, Arity) -> Op {
                      return Concat{axis_from_caffe(reader, "concat_dim")};
                    }}};

@@ -75,7 +75,7 @@ void Conv::reference(Views src, Views dst) const {
 }
 
 Operator conv_operator() {
-  Operator op{Conv::kName, {}, {}};
+  Operator op = operator_of<Conv>();
   op.spellings = {
       {"caffe", "Convolution", "convolution_param", [](const AttrReader& reader, Arity) -> Op {
          Conv conv;

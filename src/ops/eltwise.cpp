@@ -58,7 +58,7 @@ void Eltwise::reference(Views src, Views dst) const {
 
 Operator eltwise_operator() {
   using Kind = Eltwise::Kind;
-  Operator op{Eltwise::kName, {}, {}};
+  Operator op = operator_of<Eltwise>();
   op.spellings = {{"caffe", "Eltwise", "eltwise_param", [](const AttrReader& reader, Arity) -> Op {
                      Eltwise eltwise;
                      eltwise.kind = enumerator(

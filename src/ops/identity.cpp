@@ -25,7 +25,7 @@ void Identity::reference(Views src, Views dst) const {
 
 Operator identity_operator() {
   using Reason = Identity::Reason;
-  Operator op{Identity::kName, {}, {}};
+  Operator op = operator_of<Identity>();
   op.spellings = {{"caffe", "Dropout", "dropout_param",
                    [](const AttrReader&, Arity) -> Op { return Identity{Reason::dropout}; }},
                   {"caffe", "Split", "", [](const AttrReader&, Arity arity) -> Op {

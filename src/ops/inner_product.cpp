@@ -55,7 +55,7 @@ void InnerProduct::reference(Views src, Views dst) const {
 }
 
 Operator inner_product_operator() {
-  Operator op{InnerProduct::kName, {}, {}};
+  Operator op = operator_of<InnerProduct>();
   op.spellings = {
       {"caffe", "InnerProduct", "inner_product_param", [](const AttrReader& reader, Arity) -> Op {
          return InnerProduct{reader.integer("num_output", 0), reader.integer("axis", 1),

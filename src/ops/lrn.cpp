@@ -79,7 +79,7 @@ void Lrn::reference(Views src, Views dst) const {
 
 Operator lrn_operator() {
   using Region = Lrn::Region;
-  Operator op{Lrn::kName, {}, {}};
+  Operator op = operator_of<Lrn>();
   op.spellings = {{"caffe", "LRN", "lrn_param", [](const AttrReader& reader, Arity) -> Op {
                      Lrn lrn;
                      lrn.size = reader.integer("local_size", 5);

@@ -13,6 +13,7 @@
 
 #include "base/error.h"
 #include "graph/op.h"
+#include "graph/parse_fields.h"
 
 namespace maru {
 
@@ -55,14 +56,24 @@ struct Case {
 
 struct Operator {
   std::string_view name;
-  std::vector<Spelling> spellings;
-  std::vector<Case> cases;
+  std::vector<Spelling> spellings = {};
+  std::vector<Case> cases = {};
+  Op (*parse)(std::string_view attributes) = nullptr;  // as Op::attributes() prints them
 };
 
 // All operators of maru, by name.
 std::span<const Operator> all_operators();
 // The spelling of a layer type, or nullptr.
 const Spelling* find_spelling(std::string_view format, std::string_view type);
+// The operator that has this name and prints these attributes. Throws Error naming operator and field.
+Op parse_op(std::string_view name, std::string_view attributes);
+
+// Building block for operators: what follows from the attribute struct alone.
+template <class A>
+Operator operator_of() {
+  return {
+      A::kName, {}, {}, [](std::string_view attributes) -> Op { return parse_fields<A>(attributes); }};
+}
 
 // Building blocks for cases().
 inline TensorDesc f32(Shape shape) { return {DType::f32, shape, Layout::plain()}; }

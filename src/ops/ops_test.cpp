@@ -568,6 +568,58 @@ TEST(Registry, KeysTellAttributesApart) {
 }
 
 // In float and in double, the reference kernels agree on every case that the backends will be given.
+TEST(Registry, AttributesThatWerePrintedAreReadBack) {
+  for (const Operator& op : all_operators()) {
+    ASSERT_NE(op.parse, nullptr) << op.name;
+    EXPECT_EQ(op.parse("").key(), op.name) << "what is left out has its default";
+    for (const Case& one : op.cases) {
+      EXPECT_EQ(parse_op(one.op.name(), one.op.attributes()).key(), one.op.key()) << one.name;
+    }
+  }
+  // More digits, nesting and empty lists than the cases have.
+  Conv conv{
+      64, {{3, 5}, {2, 1}, {1, 0}, {1, 2}}, 2, false, Unary{Unary::Kind::power, 1.0 / 3, -0.1, 1e-300}};
+  ASSERT_TRUE(parse_op("conv", Op(conv).attributes()).as<Conv>());
+  EXPECT_EQ(*parse_op("conv", Op(conv).attributes()).as<Conv>(), conv);
+  Preprocess rgb{
+      224, 224, {Preprocessing::Channels::rgb, Preprocessing::Resize::crop, {0.1F, 2, 3e9F}, 1 / 3.0F}};
+  EXPECT_EQ(*parse_op("preprocess", Op(rgb).attributes()).as<Preprocess>(), rgb);
+  Slice slice{-1, {}, 3};
+  EXPECT_EQ(*parse_op("slice", Op(slice).attributes()).as<Slice>(), slice);
+}
+
+TEST(Registry, WrongAttributesNameOperatorAndField) {
+  const struct {
+    const char *op, *attributes, *says;
+  } rows[] = {
+      {"convv", "", "[operator] expected one that this maru has, got convv; try conv"},
+      {"conv", "kernel=3", "[conv: kernel] expected 2 numbers with x between, got 3"},
+      {"conv", "kernel=3x3x3", "[conv: kernel] expected 2 numbers with x between, got 3x3x3"},
+      {"conv", "kernel=3x", "[conv: kernel] expected a whole number, got "},
+      {"conv", "group=1.5", "[conv: group] expected a whole number, got 1.5"},
+      {"conv", "group=99999999999999999999", "[conv: group] expected a whole number"},
+      {"conv", "bias=maybe", "[conv: bias] expected yes or no, got maybe"},
+      {"conv", "activation=reluu", "[conv: activation] expected relu or elu or"},
+      {"conv", "activation=elu(alpha=1", "[conv: activation] expected (...), got (alpha=1"},
+      {"conv", "activation=elu(beta=1)", "[conv: activation] expected attributes among"},
+      {"conv", "outputs=1 outputs=2", "[conv: outputs] expected one value, got two"},
+      {"conv", "colour=2", "[conv: conv] expected attributes among outputs, kernel, stride"},
+      {"conv", "outputs", "[conv: attributes] expected name=value"},
+      {"slice", "points=1,2", "[slice: points] expected [...], got 1,2"},
+      {"slice", "points=[1,,2]", "[slice: points] expected a whole number, got "},
+      {"lrn", "alpha=1e", "[lrn: alpha] expected a number, got 1e"},
+      {"lrn", "region=?", "[lrn: region] expected across or within, got ?"},
+  };
+  for (const auto& row : rows) {
+    try {
+      parse_op(row.op, row.attributes);
+      ADD_FAILURE() << row.op << " " << row.attributes;
+    } catch (const Error& error) {
+      EXPECT_TRUE(std::string_view(error.what()).starts_with(row.says)) << error.what();
+    }
+  }
+}
+
 TEST(Registry, CasesRunInFloatAndDouble) {
   for (const Operator& op : all_operators()) {
     std::set<std::string> names;

@@ -120,7 +120,7 @@ void Pool::reference(Views src, Views dst) const {
 }
 
 Operator pool_operator() {
-  Operator op{Pool::kName, {}, {}};
+  Operator op = operator_of<Pool>();
   op.spellings = {
       {"caffe", "Pooling", "pooling_param", [](const AttrReader& reader, Arity arity) -> Op {
          if (arity.dst > 1) {

@@ -33,7 +33,7 @@ void PRelu::reference(Views src, Views dst) const {
 }
 
 Operator prelu_operator() {
-  Operator op{PRelu::kName, {}, {}};
+  Operator op = operator_of<PRelu>();
   op.spellings = {{"caffe", "PReLU", "prelu_param", [](const AttrReader& reader, Arity) -> Op {
                      return PRelu{reader.boolean("channel_shared", false)};
                    }}};

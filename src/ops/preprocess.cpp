@@ -88,7 +88,7 @@ void Preprocess::reference(Views src, Views dst) const {
 Operator preprocess_operator() {
   using Channels = Preprocessing::Channels;
   using Resize = Preprocessing::Resize;
-  Operator op{Preprocess::kName, {}, {}};
+  Operator op = operator_of<Preprocess>();
   // The second of three is upright; rows are longer than their pixels.
   const auto fill = [](Views src) {
     const std::int64_t images = src[0].desc.shape[0], capacity = src[0].desc.shape[1] / 16;

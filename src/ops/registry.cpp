@@ -1,5 +1,6 @@
 #include <vector>
 
+#include "base/text.h"
 #include "ops/batch_norm.h"
 #include "ops/bias.h"
 #include "ops/concat.h"
@@ -38,6 +39,20 @@ const Spelling* find_spelling(std::string_view format, std::string_view type) {
     }
   }
   return nullptr;
+}
+
+Op parse_op(std::string_view name, std::string_view attributes) {
+  std::vector<std::string_view> names;
+  for (const Operator& op : all_operators()) {
+    names.push_back(op.name);
+    if (op.name != name) continue;
+    try {
+      return op.parse(attributes);
+    } catch (const Error& error) {
+      throw error.within(name);
+    }
+  }
+  throw Error("operator", "one that this maru has", name, closest_names(name, names));
 }
 
 }  // namespace maru

@@ -67,7 +67,7 @@ Cost Flatten::cost(Descs src, Descs dst) const { return {0, traffic(src, dst)}; 
 void Flatten::reference(Views src, Views dst) const { copy_all(src[0], dst[0]); }
 
 Operator reshape_operator() {
-  Operator op{Reshape::kName, {}, {}};
+  Operator op = operator_of<Reshape>();
   op.spellings = {{"caffe", "Reshape", "reshape_param", [](const AttrReader& reader, Arity) -> Op {
                      return Reshape{reader.integers("shape.dim"), reader.integer("axis", 0),
                                     reader.integer("num_axes", -1)};
@@ -83,7 +83,7 @@ Operator reshape_operator() {
 }
 
 Operator flatten_operator() {
-  Operator op{Flatten::kName, {}, {}};
+  Operator op = operator_of<Flatten>();
   op.spellings = {{"caffe", "Flatten", "flatten_param", [](const AttrReader& reader, Arity) -> Op {
                      return Flatten{reader.integer("axis", 1), reader.integer("end_axis", -1)};
                    }}};

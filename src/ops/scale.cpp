@@ -36,7 +36,7 @@ void Scale::reference(Views src, Views dst) const {
 }
 
 Operator scale_operator() {
-  Operator op{Scale::kName, {}, {}};
+  Operator op = operator_of<Scale>();
   op.spellings = {{"caffe", "Scale", "scale_param", [](const AttrReader& reader, Arity) -> Op {
                      return Scale{reader.integer("axis", 1), reader.integer("num_axes", 1),
                                   reader.boolean("bias_term", false)};

@@ -62,7 +62,7 @@ void Slice::reference(Views src, Views dst) const {
 }
 
 Operator slice_operator() {
-  Operator op{Slice::kName, {}, {}};
+  Operator op = operator_of<Slice>();
   op.spellings = {{"caffe", "Slice", "slice_param", [](const AttrReader& reader, Arity arity) -> Op {
                      return Slice{axis_from_caffe(reader, "slice_dim"), reader.integers("slice_point"),
                                   static_cast<std::int64_t>(arity.dst)};

@@ -42,7 +42,7 @@ void Softmax::reference(Views src, Views dst) const {
 }
 
 Operator softmax_operator() {
-  Operator op{Softmax::kName, {}, {}};
+  Operator op = operator_of<Softmax>();
   op.spellings = {{"caffe", "Softmax", "softmax_param", [](const AttrReader& reader, Arity) -> Op {
                      return Softmax{reader.integer("axis", 1)};
                    }}};

@@ -1,5 +1,6 @@
 #include "ops/unary.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "base/error.h"
@@ -37,6 +38,13 @@ std::string print_field(const Unary& unary) {
   const std::string fields = print_fields(rest);
   return fields.empty() ? std::string(to_string(unary.kind))
                         : fmt::format("{}({})", to_string(unary.kind), fields);
+}
+
+void parse_field(std::string_view text, Unary& unary) {
+  const std::size_t open = std::min(text.find('('), text.size());
+  const std::string_view kind = text.substr(0, open), rest = text.substr(open);
+  unary = rest.empty() ? Unary{} : parse_fields<Unary>(between(rest, "(", ')'));
+  parse_field(kind, unary.kind);
 }
 
 std::vector<TensorDesc> Unary::infer(Descs src) const {
@@ -86,7 +94,7 @@ Operator unary_operator() {
   const auto plain = [](std::string_view type, auto parse) {
     return Spelling{"caffe", type, "", parse};
   };
-  Operator op{Unary::kName, {}, {}};
+  Operator op = operator_of<Unary>();
   op.spellings = {
       {"caffe", "ReLU", "relu_param",
        [](const AttrReader& reader, Arity) -> Op {

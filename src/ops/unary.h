@@ -43,6 +43,7 @@ struct Unary {
 std::string_view to_string(Unary::Kind kind) noexcept;
 // As an attribute of another operator it goes by its kind: "relu", "elu(alpha=1)".
 std::string print_field(const Unary& unary);
+void parse_field(std::string_view text, Unary& unary);
 Operator unary_operator();
 
 }  // namespace maru

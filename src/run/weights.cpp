@@ -2,7 +2,10 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstdint>
 #include <optional>
+
+#include "base/error.h"
 
 namespace maru {
 namespace {
@@ -48,7 +51,63 @@ class Upload {
   std::size_t entry_ = 0;
 };
 
+// Memory of the caller's, when the heap takes it as it is. Some drivers refuse pages of a file.
+std::optional<Buffer> imported(const Heap& heap, std::span<const std::byte> bytes) {
+  const bool aligned = reinterpret_cast<std::uintptr_t>(bytes.data()) % heap.traits().alignment == 0;
+  if (!heap.traits().imports || !aligned) return std::nullopt;
+  try {
+    return heap.import(const_cast<std::byte*>(bytes.data()), bytes.size());  // only read
+  } catch (const Error&) {
+    return std::nullopt;
+  }
+}
+
+// What the CPU cannot write to takes its bytes by way of memory that both see, a piece at a time.
+void upload(const Device& device, const Heap& staging_heap, std::span<const std::byte> bytes,
+            const Buffer& dst) {
+  constexpr std::size_t kPiece = std::size_t{4} << 20;
+  const auto queue = device.make_queue();
+  const Buffer staging =
+      staging_heap.allocate(std::min(kPiece, bytes.size()), "weights on their way to the device");
+  for (std::size_t at = 0; at < bytes.size(); at += kPiece) {
+    const auto piece = bytes.subspan(at, std::min(kPiece, bytes.size() - at));
+    std::ranges::copy(piece, staging.map(Access::write, 0, piece.size()).bytes().begin());
+    device.transfer(*queue, staging, 0, dst, at, piece.size());
+  }
+}
+
 }  // namespace
+
+Weights take_weights(const Plan& plan, std::span<const Device* const> devices,
+                     std::span<const std::span<const std::byte>> packed) {
+  using Clock = std::chrono::steady_clock;
+  Weights weights;
+  for (const Region& region : plan.regions) {
+    if (region.kind != Region::Kind::weights) continue;
+    const auto bytes = packed[weights.buffers.size()];
+    MARU_ASSERT(bytes.size() == region.bytes);
+    Buffer& buffer = weights.buffers.emplace_back();
+    if (region.bytes == 0) continue;
+    if (auto pages = imported(*region.heap, bytes)) {
+      buffer = std::move(*pages);
+      continue;
+    }
+    const auto start = Clock::now();
+    buffer = region.heap->allocate(region.bytes, region.name);
+    if (region.heap->traits().host_visible) {
+      std::ranges::copy(bytes, buffer.map(Access::write).bytes().begin());
+    } else {
+      upload(*devices[0], staging_heap(devices), bytes, buffer);
+    }
+    const bool crosses = !region.heap->traits().host_visible;
+    const std::size_t entry =
+        weights.ledger.open({"load", "weights", "this memory cannot be a file's pages", "file",
+                             region.heap->name(), crosses});
+    weights.ledger.count(entry, region.bytes,
+                         std::chrono::duration<double>(Clock::now() - start).count());
+  }
+  return weights;
+}
 
 Weights pack_weights(const Planned& planned, std::span<const Device* const> devices) {
   Weights weights;

@@ -23,7 +23,7 @@ import zlib
 MARU = ""
 TINY_MODEL = ""
 SHARED = pathlib.Path(os.environ.get("MARU_SHARED") or pathlib.Path(__file__).resolve().parents[3] / "shared")
-VERBS = ["classify", "run", "info", "plan", "devices"]
+VERBS = ["classify", "run", "info", "plan", "pack", "devices"]
 RED, GREEN, BLUE, BLACK = (255, 0, 0), (0, 255, 0), (0, 0, 255), (0, 0, 0)
 
 
@@ -165,6 +165,9 @@ class Words(Case):
             (["info"], ["MODEL"]),
             (["info", self.tiny, "more"], ["more"]),
             (["plan", self.tiny, "--memory", "mapped"], ["--memory"]),
+            (["pack", self.tiny], ["--output"]),
+            (["pack", "-o", self.dir / "a.maru"], ["MODEL"]),
+            (["info", self.tiny, "--verify"], ["--verify", "packed model"]),
             (["devices", "cpu"], ["cpu"]),
         ]:
             with self.subTest(words=words):
@@ -491,6 +494,106 @@ class Look(Case):
             self.assertEqual(list(device), ["name", "description", "heaps"])
             for heap in device["heaps"]:
                 self.assertEqual(list(heap), ["name", "traits"])
+
+
+class Pack(Case):
+    def setUp(self):
+        super().setUp()
+        self.file = self.dir / "tiny.maru"
+
+    def pack(self, *words):
+        return self.good("pack", self.tiny, "-o", self.file, *words)
+
+    def test_says_what_was_written(self):
+        text = self.pack()
+        for part in [str(self.file), "cpu", "--batch 1", "weights.0", "labels"]:
+            self.assertIn(part, text)
+        document = json.loads(self.pack("--force", "--json", "--threads", 2))
+        self.assertEqual(list(document), ["file", "bytes", "maru", "device", "description", "batch", "threads",
+                                          "optimized", "sections"])
+        self.assertEqual(document["bytes"], self.file.stat().st_size)
+        self.assertEqual(document["threads"], 2)
+        self.assertEqual([section["name"] for section in document["sections"]],
+                         ["model", "graph", "plan", "labels", "weights.0"])
+        self.assertEqual(list(document["sections"][0]), ["name", "offset", "bytes", "crc32"])
+        # The format, read by somebody else: docs/format.md.
+        data = self.file.read_bytes()
+        self.assertEqual(data[:8], b"\x89MARU\r\n\x1a")
+        version, order, size, count, check = struct.unpack_from("<IIQII", data, 8)
+        self.assertEqual((version, order, size, count), (1, 0x01020304, len(data), 5))
+        head = data[:64 + 64 * count]
+        self.assertEqual(zlib.crc32(head[:28] + bytes(4) + head[32:]), check)
+        for i, section in enumerate(document["sections"]):
+            name, offset, length, crc = struct.unpack_from("<40sQQI", data, 64 + 64 * i)
+            self.assertEqual(name.rstrip(b"\0").decode(), section["name"])
+            self.assertEqual((offset, length), (section["offset"], section["bytes"]))
+            self.assertEqual(zlib.crc32(data[offset:offset + length]), crc)
+            self.assertEqual(f"{crc:08x}", section["crc32"])
+            if i < 3:
+                json.loads(data[offset:offset + length])
+        self.assertEqual(data[document["sections"][3]["offset"]:][:4], b"red\n")
+        self.assertEqual(document["sections"][4]["offset"] % 65536, 0)
+
+    def test_every_verb_takes_it(self):
+        self.pack()
+        photo = ppm(self.dir / "a.ppm", GREEN)
+        want = self.good("classify", photo, "--model", self.tiny, "--json")
+        self.assertEqual(self.good("classify", photo, "--model", self.file, "--json"), want)
+        self.assertEqual(self.good("classify", photo, "--model", self.file, "--mean", 128, "--json"), want)
+        tensor = write_npy(self.dir / "in.npy", (2, 3, 8, 8), [(i * 7 % 5) - 2 for i in range(384)])
+        outs = [self.dir / "a.npy", self.dir / "b.npy"]
+        for model, out in zip([self.tiny, self.file], outs):
+            self.good("run", "--model", model, "-i", tensor, "-o", f"prob={out}", f"pool={self.dir / 'p.npy'}")
+        self.assertEqual(outs[0].read_bytes(), outs[1].read_bytes())
+        self.assertIn("the pages of tiny.maru", self.good("plan", self.file))
+        document = json.loads(self.good("info", self.file, "--verify", "--json"))
+        self.assertEqual(document["parameters"], 372)
+        self.assertEqual(document["packed"]["device"], "cpu")
+        text = self.good("info", self.file, "--verify")
+        self.assertIn("every checksum is right", text)
+        self.assertNotIn("checksum is", self.good("info", self.file))
+
+    def test_nothing_is_replaced_unless_forced(self):
+        self.file.write_text("a note")
+        self.bad(1, "pack", self.tiny, "-o", self.file, says=["--force"])
+        self.assertEqual(self.file.read_text(), "a note")
+        self.pack("--force")
+        self.good("info", self.file, "--verify")
+        self.assertEqual([path.name for path in self.dir.iterdir()], ["tiny.maru"])
+        self.bad(1, "pack", self.file, "-o", self.dir / "b.maru", says=["a packed model"])
+        self.bad(1, "pack", self.tiny, "-o", self.dir / "no" / "b.maru", says=["b.maru"])
+        self.bad(1, "pack", self.dir, "-o", self.dir / "b.maru", says=[str(self.dir)])
+
+    def test_damage(self):
+        self.pack()
+        data = self.file.read_bytes()
+        photo = ppm(self.dir / "a.ppm", RED)
+        for broken, says in [(data[:1000], "as its header says"), (b"PK" + data[2:], "another kind"),
+                             (data[:400] + b"?" + data[401:], "section model")]:
+            self.file.write_bytes(broken)
+            self.bad(1, "classify", photo, "--model", self.file, says=["tiny.maru", says])
+            self.bad(1, "info", self.file, says=["tiny.maru", says])
+        self.file.write_bytes(data[:65536] + b"??" + data[65538:])
+        self.bad(1, "info", self.file, "--verify", says=["weights.0", "checksum"])
+
+    def test_killed_while_packing_leaves_no_broken_file(self):
+        for delay in [0.0, 0.005, 0.01, 0.015, 0.02, 0.03, 0.04, 0.06]:
+            process = subprocess.Popen([MARU, "pack", self.tiny, "-o", self.file], stdout=subprocess.DEVNULL,
+                                       stderr=subprocess.DEVNULL)
+            try:
+                process.wait(timeout=delay)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+            if self.file.exists():
+                self.good("info", self.file, "--verify")
+                self.file.unlink()
+
+    def test_inner_values_to_keep(self):
+        self.pack("--keep", "pool", "--no-optimize")
+        outputs = json.loads(self.good("info", self.file, "--json"))["outputs"]
+        self.assertEqual([output["name"] for output in outputs], ["prob", "pool"])
+        self.bad(1, "pack", self.tiny, "-o", self.dir / "b.maru", "--keep", "poul", says=["poul", "pool"])
 
 
 class Streams(Case):

@@ -69,7 +69,7 @@ class Classify final : public Verb {
         "--json",
         "Print [{\"image\": ..., \"top\": [{\"index\", \"label\", \"score\"}]}]; of a photo that\n"
         "cannot be read {\"image\", \"error\"}. With -v {\"images\": that list, \"ms\",\n"
-        "\"runs\", \"arena_bytes\", \"copies\"}.",
+        "\"runs\", \"arena_bytes\", \"load_copies\", \"copies\"}.",
         json_);
     line->flag("-v,--verbose",
                "Also print milliseconds of each stage and every copy made (standard error).", verbose_);
@@ -115,7 +115,7 @@ class Classify final : public Verb {
       }
     }
     progress.wipe();
-    report(out, session, std::move(list));
+    report(out, model, session, std::move(list));
     return failed_ ? 1 : 0;
   }
 
@@ -215,20 +215,35 @@ class Classify final : public Verb {
     return entry;
   }
 
-  void report(Output& out, const Session& session, Json list) const {
+  static Json describe(const std::vector<CopyRecord>& copies) {
+    Json list = Json::array();
+    for (const CopyRecord& copy : copies) {
+      list.push_back({{"step", copy.step},
+                      {"tensor", copy.tensor},
+                      {"cause", copy.cause},
+                      {"from", copy.from},
+                      {"to", copy.to},
+                      {"crosses", copy.crosses},
+                      {"times", copy.times},
+                      {"bytes", copy.bytes},
+                      {"ms", copy.seconds * 1e3}});
+    }
+    return list;
+  }
+
+  static void add_rows(const std::vector<CopyRecord>& copies,
+                       std::vector<std::vector<std::string>>& rows) {
+    for (const CopyRecord& copy : copies) {
+      rows.push_back({copy.step, copy.tensor, fmt::format("{} -> {}", copy.from, copy.to),
+                      std::to_string(copy.times), grouped(static_cast<std::int64_t>(copy.bytes)),
+                      fmt::format("{:.2f}", copy.seconds * 1e3), copy.cause});
+    }
+  }
+
+  void report(Output& out, const Model& model, const Session& session, Json list) const {
     if (json_ && !verbose_) return print_json(out, list);
     if (!verbose_) return;
-    const std::vector<CopyRecord> copies = session.copies();
     if (json_) {
-      Json made = Json::array();
-      for (const CopyRecord& copy : copies) {
-        made.push_back({{"step", copy.step},
-                        {"tensor", copy.tensor},
-                        {"cause", copy.cause},
-                        {"times", copy.times},
-                        {"bytes", copy.bytes},
-                        {"ms", copy.seconds * 1e3}});
-      }
       return print_json(
           out,
           {{"images", std::move(list)},
@@ -236,7 +251,8 @@ class Classify final : public Verb {
             {{"load", ms_.load}, {"session", ms_.session}, {"decode", ms_.decode}, {"run", ms_.run}}},
            {"runs", runs_},
            {"arena_bytes", session.arena_bytes()},
-           {"copies", std::move(made)}});
+           {"load_copies", describe(model.copies())},
+           {"copies", describe(session.copies())}});
     }
     const auto row = [](const char* stage, double ms, std::string what) {
       return std::vector<std::string>{stage, fmt::format("{:.2f} ms", ms), std::move(what)};
@@ -247,13 +263,11 @@ class Classify final : public Verb {
                           human_bytes(static_cast<double>(session.arena_bytes())) + " arena"),
                       row("decode", ms_.decode, "all photos"),
                       row("run", ms_.run, fmt::format("all of {} runs", runs_))});
-    std::vector<std::vector<std::string>> rows{{"copy", "tensor", "times", "bytes", "ms", "cause"}};
-    for (const CopyRecord& copy : copies) {
-      rows.push_back({copy.step, copy.tensor, std::to_string(copy.times),
-                      grouped(static_cast<std::int64_t>(copy.bytes)),
-                      fmt::format("{:.2f}", copy.seconds * 1e3), copy.cause});
-    }
-    complain(text + (copies.empty() ? "no copies" : table("<<>>><", rows)));
+    std::vector<std::vector<std::string>> rows{
+        {"copy", "tensor", "memory", "times", "bytes", "ms", "cause"}};
+    add_rows(model.copies(), rows);
+    add_rows(session.copies(), rows);
+    complain(text + (rows.size() == 1 ? "no copies" : table("<<<>>><", rows)));
   }
 
   ModelFlags flags_;

@@ -1,5 +1,6 @@
 // maru info: a network as its file has it, layer by layer.
 #include "apps/cli/model_flags.h"
+#include "apps/cli/packed.h"
 #include "apps/cli/tensors.h"
 #include "apps/cli/verb.h"
 #include "base/text.h"
@@ -47,26 +48,44 @@ class Info final : public Verb {
         "Lists a network as its file has it, before anything is folded or fused: each layer with the\n"
         "value it makes, its parameters, cost (a multiply-add counts as 2) and memory traffic, then\n"
         "totals, inputs, outputs, files, and what the file says that maru does not understand.\n"
-        "Weights need not be there.",
+        "Weights need not be there. Of a packed model it lists the layers as they were folded and "
+        "fused,\n"
+        "for what it was packed, and its sections.",
         std::initializer_list<std::string_view>{"info models/googlenet",
-                                                "info deploy.prototxt --batch 8 --json"});
+                                                "info deploy.prototxt --batch 8 --json",
+                                                "info googlenet.maru --verify"});
     flags_.add_model_positional(*line);
     flags_.add_weights(*line);
     flags_.add_batch(*line);
     line->flag(
         "--json",
         "Print {\"name\", \"network\", \"weights\", \"labels\", \"inputs\", \"outputs\", \"layers\",\n"
-        "\"parameters\", \"flops\", \"bytes\", \"notes\"}; a multiply-add counts as 2 flops.",
+        "\"parameters\", \"flops\", \"bytes\", \"notes\"}; a multiply-add counts as 2 flops. Of a\n"
+        "packed model also \"packed\", as 'maru pack --json' prints it.",
         json_);
+    line->flag("--verify",
+               "Of a packed model: read its weights and compare them with their checksums, too.\n"
+               "Everything else is compared whenever it is opened.",
+               verify_);
     return line;
   }
 
   int run(Output& out) override {
     const NetworkInfo network = inspect(flags_.model, flags_.to_options());
+    std::optional<PackedInfo> packed;
+    if (is_packed(flags_.model)) {
+      packed = packed_info(flags_.model, verify_);
+    } else if (verify_) {
+      throw UsageError("--verify", "a packed model (.maru)", flags_.model);
+    }
     if (json_) {
-      print_json(out, document(network));
+      Json all = document(network);
+      if (packed) all["packed"] = to_json(*packed);
+      print_json(out, all);
     } else {
       print(out, network);
+      if (packed) out.print("\n{}", text_of(*packed));
+      if (verify_) out.print("\nevery checksum is right\n");
     }
     return 0;
   }
@@ -122,7 +141,7 @@ class Info final : public Verb {
   }
 
   ModelFlags flags_;
-  bool json_ = false;
+  bool json_ = false, verify_ = false;
 };
 
 }  // namespace

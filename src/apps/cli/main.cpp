@@ -21,6 +21,7 @@ constexpr Entry kVerbs[] = {
     {"run", "run a network on raw tensors (.npy in, .npy out)", make_run},
     {"info", "list a network's layers, sizes and costs", make_info},
     {"plan", "show how a network would run here: kernels, memory, every copy", make_plan},
+    {"pack", "make a model one file, ready for this device", make_pack},
     {"devices", "list what this machine can run networks on", make_devices},
 };
 

@@ -5,7 +5,7 @@ namespace {
 
 constexpr const char* kModelHelp =
     "The network: a folder with network, weights, labels and model.json,\n"
-    "or a Caffe network (.prototxt). Required.";
+    "a Caffe network (.prototxt), or a packed model (.maru). Required.";
 
 }  // namespace
 

@@ -22,6 +22,59 @@ dnnl::memory::dims row_major_strides(const TensorDesc& desc) {
   return strides;
 }
 
+// What names a form; nothing unless it is made of strides and blocks alone.
+struct BlockedForm {
+  dnnl::memory::dims dims, padded, strides, blocks, block_axes;
+};
+
+std::optional<BlockedForm> blocked_form(const dnnl::memory::desc& desc) {
+#if DNNL_VERSION_MAJOR >= 3
+  if (desc.get_format_kind() != dnnl::memory::format_kind::blocked) return std::nullopt;
+  return BlockedForm{desc.get_dims(), desc.get_padded_dims(), desc.get_strides(), desc.get_inner_blks(),
+                     desc.get_inner_idxs()};
+#else
+  const dnnl_memory_desc_t& data = desc.data;
+  if (data.format_kind != dnnl_blocked || data.extra.flags != dnnl_memory_extra_flag_none) {
+    return std::nullopt;
+  }
+  const auto list = [](const dnnl_dim_t* values, int count) {
+    return dnnl::memory::dims(values, values + count);
+  };
+  const dnnl_blocking_desc_t& blocking = data.format_desc.blocking;
+  return BlockedForm{list(data.dims, data.ndims), list(data.padded_dims, data.ndims),
+                     list(blocking.strides, data.ndims),
+                     list(blocking.inner_blks, blocking.inner_nblks),
+                     list(blocking.inner_idxs, blocking.inner_nblks)};
+#endif
+}
+
+bool is_row_major(const BlockedForm& form) {
+  if (!form.blocks.empty() || form.dims != form.padded) return false;
+  dnnl::memory::dim stride = 1;
+  for (std::size_t axis = form.dims.size(); axis-- > 0; stride *= form.dims[axis]) {
+    if (form.dims[axis] != 1 && form.strides[axis] != stride) return false;
+  }
+  return true;
+}
+
+// Of another form: the version of oneDNN that knows it, and what it depends on beside the extents.
+std::string own_form(const dnnl::memory::desc& desc, std::string_view implementation, int threads) {
+  const dnnl_version_t& version = *dnnl_version();
+  std::string text =
+      fmt::format("oneDNN {}.{}.{} {}", version.major, version.minor, version.patch, implementation);
+#if DNNL_VERSION_MAJOR < 3
+  if (desc.data.format_kind == dnnl_format_kind_wino) {
+    const dnnl_wino_desc_t& wino = desc.data.format_desc.wino_desc;
+    return text +
+           fmt::format(" format {} r {} alpha {} ic {} oc {} blocks {} {} {} {} scale {} bytes {}",
+                       static_cast<int>(wino.wino_format), wino.r, wino.alpha, wino.ic, wino.oc,
+                       wino.ic_block, wino.oc_block, wino.ic2_block, wino.oc2_block, wino.adj_scale,
+                       wino.size);
+  }
+#endif
+  return text + fmt::format(" bytes {} threads {}", desc.get_size(), threads);
+}
+
 class OnednnLaunch final : public Launch {
  public:
   // ids and memories: one after the other for each image.
@@ -148,7 +201,8 @@ OnednnKernel::OnednnKernel(dnnl::primitive primitive, std::string implementation
       implementation_("oneDNN " + std::move(implementation)),
       workspace_(workspace),
       arguments_(std::move(arguments)),
-      images_(images) {}
+      images_(images),
+      threads_(omp_get_max_threads()) {}
 
 const Argument* OnednnKernel::argument_of(std::size_t operand) const {
   for (const Argument& argument : arguments_) {
@@ -176,11 +230,27 @@ void OnednnKernel::pack(std::size_t operand, const Constant& constant,
   const dnnl::memory::desc plain = source_desc(operand, constant);
   if (plain == argument->desc) return Kernel::pack(operand, constant, packed);
   void* data = const_cast<std::byte*>(constant.bytes().data());  // only read
+  const ThreadCount count(threads_);
   const dnnl::memory from(plain, cpu_engine(), data), to(argument->desc, cpu_engine(), packed.data());
   dnnl::stream stream(cpu_engine());
   dnnl::reorder(from, to).execute(stream, const_cast<dnnl::memory&>(from),
                                   const_cast<dnnl::memory&>(to));
   stream.wait();
+}
+
+std::string OnednnKernel::packed_form(std::size_t operand) const {
+  const Argument* argument = argument_of(operand);
+  if (argument == nullptr) return Kernel::packed_form(operand);
+  const auto form = blocked_form(argument->desc);
+  if (!form) return own_form(argument->desc, implementation_, threads_);
+  if (is_row_major(*form)) return Kernel::packed_form(operand);
+  std::string blocks;
+  for (std::size_t i = 0; i < form->blocks.size(); ++i) {
+    blocks += fmt::format("{}{}", form->blocks[i], static_cast<char>('a' + form->block_axes[i]));
+  }
+  return fmt::format("f32 {} padded {} strides {} blocks {}", fmt::join(form->dims, "x"),
+                     fmt::join(form->padded, "x"), fmt::join(form->strides, ","),
+                     blocks.empty() ? "none" : blocks);
 }
 
 std::unique_ptr<Launch> OnednnKernel::bind(std::span<const Tensor> src, std::span<const Tensor> dst,

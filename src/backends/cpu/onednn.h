@@ -69,6 +69,9 @@ class OnednnKernel : public Kernel {
   std::size_t packed_bytes(std::size_t operand, const Constant& constant) const override;
   // Reorders the constant, read as `source_desc`, into the form that the primitive wants.
   void pack(std::size_t operand, const Constant& constant, std::span<std::byte> packed) const override;
+  // Blocked forms are named by their extents, strides and blocks, which say where every element lies in
+  // any version of oneDNN; others (Winograd) by version and implementation.
+  std::string packed_form(std::size_t operand) const override;
   std::unique_ptr<Launch> bind(std::span<const Tensor> src, std::span<const Tensor> dst,
                                const Tensor& workspace) const override;
 
@@ -84,6 +87,7 @@ class OnednnKernel : public Kernel {
   std::size_t workspace_;
   std::vector<Argument> arguments_;
   std::int64_t images_;
+  int threads_;  // that it was compiled for
 };
 
 template <class PrimitiveDesc>

@@ -64,7 +64,7 @@ class ChannelwiseProvider final : public Provider {
   std::unique_ptr<Kernel> compile(const Call& call, const Runtime& runtime) const override {
     const Channelwise how = *channelwise_of(call);
     const Layout layout = call.src[0].layout;
-    const auto [outer, middle, inner] = how.extents;
+    const std::int64_t middle = how.extents.middle, inner = how.extents.inner;
     // Only images have windows, and only where each is a step of the outer axes.
     const bool has_images = how.extents == channels_of(call.src[0].shape);
     const auto stride = [&](const TensorDesc& desc) {
@@ -75,12 +75,12 @@ class ChannelwiseProvider final : public Provider {
     const bool is_blocked = layout.block > 1;
     return std::make_unique<OpenclKernel>(
         fmt::format("channelwise.cl {}", how.function),
-        std::vector{stage(runtime.program("channelwise", options), "channelwise",
-                          is_blocked ? inner : middle * inner,
-                          is_blocked ? (middle + layout.block - 1) / layout.block : 1, outer,
-                          {src(0), dst(0), src(how.a), src(how.b), src(how.factor), stride(call.src[0]),
-                           stride(call.dst[0]), static_cast<cl_ulong>(inner),
-                           static_cast<cl_ulong>(middle), static_cast<cl_float>(how.epsilon)})});
+        std::vector{stage(
+            runtime.program("channelwise", options), "channelwise", is_blocked ? inner : middle * inner,
+            is_blocked ? (middle + layout.block - 1) / layout.block : 1, how.extents.outer,
+            {src(0), dst(0), src(how.a), src(how.b), src(how.factor), stride(call.src[0]),
+             stride(call.dst[0]), static_cast<cl_ulong>(inner), static_cast<cl_ulong>(middle),
+             static_cast<cl_float>(how.epsilon)})});
   }
 
  private:

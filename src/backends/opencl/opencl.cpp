@@ -63,6 +63,17 @@ struct Found {
   int rank;
 };
 
+// Whether the kernels can run there: OpenCL 1.2 with 64-bit integers and rounding to nearest, which the
+// embedded profile may lack, and groups as large as theirs.
+bool is_usable(cl_device_id device) {
+  const std::string version = device_text(device, CL_DEVICE_VERSION);
+  return device_info<cl_bool>(device, CL_DEVICE_AVAILABLE) != 0 &&
+         device_info<cl_bool>(device, CL_DEVICE_COMPILER_AVAILABLE) != 0 &&
+         device_text(device, CL_DEVICE_PROFILE) == "FULL_PROFILE" && version.starts_with("OpenCL ") &&
+         version.compare(7, 3, "1.2") >= 0 &&
+         device_info<std::size_t>(device, CL_DEVICE_MAX_WORK_GROUP_SIZE) >= kGroup;
+}
+
 // GPUs, then accelerators, then processors; otherwise in the order of the drivers.
 std::vector<Found> find_devices() {
   std::vector<Found> found;
@@ -78,9 +89,7 @@ std::vector<Found> find_devices() {
       continue;
     }
     for (const cl_device_id device : devices) {
-      const bool is_usable = device_info<cl_bool>(device, CL_DEVICE_AVAILABLE) != 0 &&
-                             device_info<cl_bool>(device, CL_DEVICE_COMPILER_AVAILABLE) != 0;
-      if (!is_usable) continue;
+      if (!is_usable(device)) continue;
       const auto type = device_info<cl_device_type>(device, CL_DEVICE_TYPE);
       const int rank = (type & CL_DEVICE_TYPE_GPU) != 0 ? 0 : (type & CL_DEVICE_TYPE_CPU) != 0 ? 2 : 1;
       found.push_back({platform, device, rank});
@@ -100,8 +109,8 @@ std::vector<std::unique_ptr<Device>> opencl_devices(const DeviceOptions& options
       auto runtime = std::make_unique<opencl::Runtime>(found.platform, found.device);
       runtime->tune = options.tune;
       auto heaps = opencl::working_heaps(*runtime);
-      const auto is_usable = [](const auto& heap) { return heap->traits().device_visible; };
-      if (std::ranges::none_of(heaps, is_usable)) continue;
+      const auto is_visible = [](const auto& heap) { return heap->traits().device_visible; };
+      if (std::ranges::none_of(heaps, is_visible)) continue;
       std::string name = devices.empty() ? "opencl" : fmt::format("opencl:{}", devices.size());
       devices.push_back(std::make_unique<opencl::OpenclDevice>(std::move(name), std::move(runtime),
                                                                std::move(heaps)));
