@@ -70,6 +70,31 @@ TEST_F(OpenclHeaps, BothSidesSeeWhatTheOtherWrote) {
   });
 }
 
+// Long enough that a view which did not wait would see old values, or the kernels new ones too early.
+TEST_F(OpenclHeaps, ViewsOfASessionWaitForItsKernelsAndTheyForThem) {
+  constexpr std::int64_t kMany = 1 << 20;
+  constexpr std::size_t kLast = kMany - 1;
+  const auto kernel = affine(kMany);
+  for_shared_heaps([&](const Heap& shared) {
+    const Buffer a = shared.allocate(kMany * sizeof(float), "a test");
+    const Buffer b = shared.allocate(kMany * sizeof(float), "a test");
+    const auto forth = bind_affine(*kernel, a, b, kMany), back = bind_affine(*kernel, b, a, kMany);
+    const auto queue = device->make_queue();
+    for (int run = 0; run < 3; ++run) {
+      std::ranges::fill(a.map(Access::write, 0, a.bytes(), queue.get()).as<float>(), 1.0F);
+      for (int times = 0; times < 3; ++times) {
+        forth->run(*queue);
+        back->run(*queue);
+      }
+      ASSERT_EQ(a.map(Access::read, 0, a.bytes(), queue.get()).as<float>()[kLast], 1093.0F);
+      a.map(Access::read_write, kLast * sizeof(float), sizeof(float), queue.get()).as<float>()[0] = 2;
+      forth->run(*queue);
+      ASSERT_EQ(b.map(Access::read, 0, b.bytes(), queue.get()).as<float>()[kLast], 7.0F);
+    }
+    queue->finish();
+  });
+}
+
 TEST_F(OpenclHeaps, ViewsAreRangesAndSeveralMayBeOpen) {
   for_shared_heaps([&](const Heap& shared) {
     const Buffer buffer = shared.allocate(kBytes, "a test");
@@ -220,6 +245,10 @@ TEST_F(OpenclHeaps, SaysForWhatThereWasNotEnough) {
 // In a process of its own, whose address space is then too small.
 TEST_F(OpenclHeaps, SaysSoToWhereTheSystemHasNoMore) {
   ::testing::FLAGS_gtest_death_test_style = "threadsafe";
+  // AddressSanitizer's malloc ends the process instead, unless told.
+  const char* options = std::getenv("ASAN_OPTIONS");
+  ::setenv("ASAN_OPTIONS",
+           fmt::format("{}:allocator_may_return_null=1", options ? options : "").c_str(), 1);
   const auto allocate = [&] {
     std::size_t pages = 0;
     std::ifstream("/proc/self/statm") >> pages;

@@ -1,9 +1,9 @@
 // Photos to the input of a network, with the roundings of vision/resize.h. A frame is height, width, bytes
 // of a row and offset in units of 16 bytes (ops/preprocess.h).
 
-// p / q, rounded once. vision/resize.h has doubles, which small GPUs lack; of all results up to 600 pixels
-// of sources up to 1400, and those of 224 to 512 of sources up to 20000, every tap is the same. From 1024 on, a
-// place midway between two floats may be rounded the other way: 1 of 2048 from one weight to the other.
+// p / q, rounded once. vision/resize.h has doubles, which small GPUs lack. Every tap is the same for results up
+// to 600 pixels of sources up to 1400, and for eight usual results (224 to 512) of sources up to 20000. From 1024
+// on, a place midway between two floats may be rounded the other way: 1 of 2048 from one weight to the other.
 static float quotient(long p, ulong q) {
   if (p == 0) return 0.0f;
   const ulong magnitude = abs(p);
