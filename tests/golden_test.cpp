@@ -7,6 +7,7 @@
 #include <cstring>
 #include <fstream>
 
+#include "tests/devices.h"
 #include "tests/shared.h"
 
 namespace maru {
@@ -52,18 +53,29 @@ struct Way {
   std::int64_t batch;
   bool optimize;
   int threads;
+  const char* device = "cpu";
+  MemoryPolicy memory = MemoryPolicy::automatic;
 };
+
+std::string_view policy_name(MemoryPolicy policy) {
+  return policy == MemoryPolicy::copy        ? "copy"
+         : policy == MemoryPolicy::zero_copy ? "zero_copy"
+                                             : "auto";
+}
 
 class Golden : public ::testing::TestWithParam<std::tuple<Network, Way>> {};
 
 TEST_P(Golden, ScoresAreCaffes) {
   const auto& [network, way] = GetParam();
   MARU_NEEDS_SHARED(network.golden);
+  MARU_NEEDS_DEVICE(way.device);
   ModelOptions options;
   options.photos = false;
   options.batch = way.batch;
   options.optimize = way.optimize;
   options.threads = way.threads;
+  options.device = way.device;
+  options.memory = way.memory;
   const Model model = Model::load(testing::shared_folder() / network.model, options);
   Session session(model);
   double worst = 0;
@@ -91,7 +103,10 @@ std::string way_name(const ::testing::TestParamInfo<std::tuple<Network, Way>>& i
   const auto& [network, way] = info.param;
   return std::string(network.golden == kGoogLeNet.golden ? "googlenet" : "squeezenet") + "_batch" +
          std::to_string(way.batch) + (way.optimize ? "" : "_as_written") + "_threads" +
-         std::to_string(way.threads);
+         std::to_string(way.threads) +
+         (way.device == std::string_view("cpu")
+              ? ""
+              : fmt::format("_{}_{}", way.device, policy_name(way.memory)));
 }
 
 INSTANTIATE_TEST_SUITE_P(Networks, Golden,
@@ -101,17 +116,35 @@ INSTANTIATE_TEST_SUITE_P(Networks, Golden,
                                                               Way{4, false, 2})),
                          way_name);
 
-class InnerValues : public ::testing::TestWithParam<bool> {};
+constexpr Way opencl(std::int64_t batch, bool optimize, MemoryPolicy memory) {
+  return {batch, optimize, 2, "opencl", memory};
+}
+
+INSTANTIATE_TEST_SUITE_P(OnOpenCL, Golden,
+                         ::testing::Combine(::testing::Values(kGoogLeNet, kSqueezeNet),
+                                            ::testing::Values(opencl(1, true, MemoryPolicy::automatic),
+                                                              opencl(1, true, MemoryPolicy::copy),
+                                                              opencl(1, true, MemoryPolicy::zero_copy),
+                                                              opencl(1, false, MemoryPolicy::automatic),
+                                                              opencl(4, true, MemoryPolicy::copy),
+                                                              opencl(4, false,
+                                                                     MemoryPolicy::zero_copy))),
+                         way_name);
+
+class InnerValues : public ::testing::TestWithParam<std::tuple<bool, const char*>> {};
 
 TEST_P(InnerValues, AreCaffes) {
   MARU_NEEDS_SHARED("golden/googlenet/blobs");
+  const auto& [optimize, device] = GetParam();
+  MARU_NEEDS_DEVICE(device);
   const std::vector<std::string> names{"conv1/7x7_s2",        "pool1/norm1",         "conv2/norm2",
                                        "inception_3a/output", "inception_4e/output", "pool5/7x7_s1",
                                        "loss3/classifier"};
   ModelOptions options;
   options.photos = false;
   options.outputs = names;
-  options.optimize = GetParam();
+  options.optimize = optimize;
+  options.device = device;
   const Model model = Model::load(testing::shared_folder() / kGoogLeNet.model, options);
   Session session(model);
   std::ranges::copy(golden(kGoogLeNet, numbered("inputs", 0)),
@@ -127,14 +160,24 @@ TEST_P(InnerValues, AreCaffes) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(GoogLeNet, InnerValues, ::testing::Bool(),
-                         [](const auto& tested) { return tested.param ? "rewritten" : "as_written"; });
+INSTANTIATE_TEST_SUITE_P(GoogLeNet, InnerValues,
+                         ::testing::Combine(::testing::Bool(), ::testing::Values("cpu", "opencl")),
+                         [](const auto& tested) {
+                           return std::string(std::get<0>(tested.param) ? "rewritten_"
+                                                                        : "as_written_") +
+                                  std::get<1>(tested.param);
+                         });
 
 // From the photo on: decoding, resizing and normalising are OpenCV's to the level.
-TEST(Photos, AreNamedAsByCaffe) {
+class Photos : public ::testing::TestWithParam<const char*> {};
+
+TEST_P(Photos, AreNamedAsByCaffe) {
   MARU_NEEDS_SHARED("photos");
+  MARU_NEEDS_DEVICE(GetParam());
   for (const Network& network : {kGoogLeNet, kSqueezeNet}) {
-    const Model model = Model::load(testing::shared_folder() / network.model);
+    ModelOptions options;
+    options.device = GetParam();
+    const Model model = Model::load(testing::shared_folder() / network.model, options);
     Session session(model);
     std::ifstream list(testing::shared_folder() / network.golden / "photos.txt");
     std::string number, photo, label;
@@ -146,6 +189,9 @@ TEST(Photos, AreNamedAsByCaffe) {
     }
   }
 }
+
+INSTANTIATE_TEST_SUITE_P(Networks, Photos, ::testing::Values("cpu", "opencl"),
+                         [](const auto& tested) { return std::string(tested.param); });
 
 }  // namespace
 }  // namespace maru

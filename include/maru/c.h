@@ -97,7 +97,7 @@ typedef struct maru_session maru_session;
 enum { MARU_F32 = 0, MARU_F16 = 1, MARU_F64 = 2, MARU_U8 = 3, MARU_I32 = 4 };
 enum { MARU_MAX_RANK = 8 };
 
-/* A look at memory that maru planned: row-major, valid as long as the session. */
+/* A look at memory that maru planned: row-major, valid until the next run. */
 typedef struct maru_tensor {
   void* data;
   size_t bytes;
@@ -131,13 +131,24 @@ MARU_API maru_status maru_session_load_photo_file(maru_session* session, const c
 MARU_API maru_status maru_session_load_photo(maru_session* session, const void* encoded, size_t bytes,
                                              const char* name, int64_t slot);
 /* The memory itself, for a camera to write to: height rows of width RGB pixels, tightly packed. Valid
- * until the next call for any slot. */
+ * until the next run, or a call for any slot. */
 MARU_API maru_status maru_session_photo(maru_session* session, int64_t width, int64_t height,
                                         int64_t slot, uint8_t** pixels);
 
 MARU_API maru_status maru_session_input(maru_session* session, const char* name, maru_tensor* tensor);
 MARU_API maru_status maru_session_output(const maru_session* session, const char* name,
                                          maru_tensor* tensor);
+
+/* From now on an input, an output, or a photo is this memory of the caller, who keeps it where it is
+ * until another is bound or the session is freed. *in_place (may be NULL): 1 where the device uses
+ * these very bytes, 0 where every run copies them, which maru_session_copies() shows. */
+MARU_API maru_status maru_session_bind_input(maru_session* session, const char* name, void* data,
+                                             size_t bytes, int* in_place);
+MARU_API maru_status maru_session_bind_output(maru_session* session, const char* name, void* data,
+                                              size_t bytes, int* in_place);
+MARU_API maru_status maru_session_bind_photo(maru_session* session, void* data, size_t bytes,
+                                             int64_t width, int64_t height, int64_t row_bytes,
+                                             int64_t slot, int* in_place);
 
 MARU_API maru_status maru_session_run(maru_session* session);
 

@@ -37,6 +37,19 @@ class MARU_API Session {
   TensorSpan input(std::string_view name);
   TensorSpan output(std::string_view name) const;
 
+  // From now on an input, or an output, is this memory of the caller, who keeps it where it is until
+  // another is bound or the session ends. Writes and reads it between runs. Returns true where the
+  // device uses these very bytes; what that takes differs (64 bytes of alignment on the CPU, whole
+  // pages on some GPUs, whole cache lines in length). Returns false where it cannot: then every run
+  // copies, and copies() says so. Throws Error for an unknown name, or for less memory than the tensor
+  // has.
+  bool bind_input(std::string_view name, std::span<std::byte> memory);
+  bool bind_output(std::string_view name, std::span<std::byte> memory);
+  // The same for a photo: height rows of width RGB pixels, row_bytes apart (at least 3 width), in
+  // memory of a camera or a decoder. A batch takes one at a time and copies it.
+  bool bind_photo(std::span<std::byte> memory, std::int64_t width, std::int64_t height,
+                  std::int64_t row_bytes, std::int64_t slot = 0);
+
   // Throws Error when a photo slot of the batch was never filled.
   void run();
 

@@ -81,9 +81,13 @@ maru_status guarded(const char* function, Body&& body) noexcept {
   }
 }
 
+void need_not_null(const void* pointer, std::string_view function, std::string_view what) {
+  if (pointer == nullptr) throw Error(function, what, "NULL");
+}
+
 template <class T>
 T& need(T* pointer, std::string_view function, std::string_view what) {
-  if (pointer == nullptr) throw Error(function, what, "NULL");
+  need_not_null(pointer, function, what);
   return *pointer;
 }
 
@@ -114,6 +118,11 @@ maru_tensor view_of(const TensorSpan& span, const char* function) {
   tensor.rank = static_cast<std::int32_t>(span.shape.size());
   tensor.dtype = static_cast<std::int32_t>(span.dtype);
   return tensor;
+}
+
+std::span<std::byte> memory_of(void* data, std::size_t bytes, std::string_view function) {
+  need_not_null(data, function, "memory");
+  return {static_cast<std::byte*>(data), bytes};
 }
 
 const char* name_at(const std::vector<TensorInfo>& tensors, std::size_t index) {
@@ -306,6 +315,34 @@ maru_status maru_session_output(const maru_session* session, const char* name, m
   return guarded(__func__, [&](const char* f) {
     need(tensor, f, "a place for the tensor");
     *tensor = view_of(need(session, f, "a session").session.output(need_text(name, f, "a name")), f);
+  });
+}
+
+maru_status maru_session_bind_input(maru_session* session, const char* name, void* data, size_t bytes,
+                                    int* in_place) {
+  return guarded(__func__, [&](const char* f) {
+    const bool used = need(session, f, "a session")
+                          .session.bind_input(need_text(name, f, "a name"), memory_of(data, bytes, f));
+    if (in_place != nullptr) *in_place = used;
+  });
+}
+
+maru_status maru_session_bind_output(maru_session* session, const char* name, void* data, size_t bytes,
+                                     int* in_place) {
+  return guarded(__func__, [&](const char* f) {
+    const bool used = need(session, f, "a session")
+                          .session.bind_output(need_text(name, f, "a name"), memory_of(data, bytes, f));
+    if (in_place != nullptr) *in_place = used;
+  });
+}
+
+maru_status maru_session_bind_photo(maru_session* session, void* data, size_t bytes, int64_t width,
+                                    int64_t height, int64_t row_bytes, int64_t slot, int* in_place) {
+  return guarded(__func__, [&](const char* f) {
+    const bool used =
+        need(session, f, "a session")
+            .session.bind_photo(memory_of(data, bytes, f), width, height, row_bytes, slot);
+    if (in_place != nullptr) *in_place = used;
   });
 }
 

@@ -24,6 +24,13 @@ std::int64_t round_up(std::int64_t bytes, std::int64_t unit) {
   return (bytes + unit - 1) / unit * unit;
 }
 
+void check_photo(std::int64_t width, std::int64_t height) {
+  if (width < 1 || height < 1 || width > kMaxImagePixels / height) {
+    throw Error("session", fmt::format("a photo of 1 to {} pixels", kMaxImagePixels),
+                fmt::format("{} x {}", width, height));
+  }
+}
+
 }  // namespace
 
 struct Session::State {
@@ -36,6 +43,8 @@ struct Session::State {
       const std::string heap = memory(model->photos->pixels).heap().name();
       grow_entry = grown.open(
           {"photo", "photos", "a larger photo than any before: the others move", heap, heap});
+      photo_entry = grown.open(
+          {"photo", "photos", "the device cannot use the caller's memory as it is", "caller", heap});
       slots.resize(static_cast<std::size_t>(model->batch));
       slot_views.resize(slots.size());
     }
@@ -74,10 +83,34 @@ struct Session::State {
     }
   }
 
+  const Port& require_input(std::string_view name) const {
+    if (model->photos) {
+      throw Error("session", "photos, since the model takes those", fmt::format("\"{}\"", name));
+    }
+    return require(model->plan.inputs, name, "naming an input that `maru info` lists");
+  }
+  const Port& require_output(std::string_view name) const {
+    return require(model->plan.outputs, name,
+                   "naming it in ModelOptions::outputs when the model is loaded");
+  }
+  static const Port& require(const std::vector<Port>& ports, std::string_view name,
+                             std::string_view hint) {
+    std::string known;
+    for (const Port& port : ports) {
+      if (port.name == name) return port;
+      known += (known.empty() ? "" : ", ") + port.name;
+    }
+    throw Error("session", "one of " + known, fmt::format("\"{}\"", name), hint);
+  }
+
   // Room for photos of so many bytes in every slot. Photos that are there already are kept.
   void reserve(std::int64_t bytes) {
-    if (bytes <= slot_bytes) return;
     const Port& pixels = port(model->photos->pixels);
+    if (std::erase_if(bound, [&](const Bound& b) { return b.region == pixels.region; }) > 0) {
+      slots.assign(slots.size(), {});  // the caller's photo is not ours
+      slot_bytes = 0;
+    }
+    if (bytes <= slot_bytes) return;
     const std::int64_t larger = round_up(std::max(bytes, slot_bytes * 2), kFrameUnit);
     stop_looking();
     const Heap& heap = *model->plan.regions[pixels.region].heap;
@@ -130,14 +163,87 @@ struct Session::State {
     told = slots;
   }
 
+  // The caller's memory in place of a region's, where a heap takes it as it is.
+  bool use_in_place(std::size_t region, std::span<std::byte> memory, Shape shape) {
+    const Heap* heap = importing_heap(*model->plan.regions[region].heap);
+    if (heap == nullptr || memory.empty() ||
+        reinterpret_cast<std::uintptr_t>(memory.data()) % heap->traits().alignment != 0) {
+      return false;
+    }
+    try {
+      Buffer imported = heap->import(memory.data(), memory.size());
+      stop_looking();
+      executor.rebind(region, std::move(imported), shape);
+      return true;
+    } catch (const Error&) {
+      return false;  // a driver that does not take this piece
+    }
+  }
+
+  // Of the same side as the planned one: what the device cannot touch there is no use here.
+  const Heap* importing_heap(const Heap& planned) const {
+    if (planned.traits().imports) return &planned;
+    const bool by_device = planned.traits().device_visible;
+    for (const Device* device : model->device_list) {
+      for (const Heap* heap : device->heaps()) {
+        const bool fits = by_device ? device == model->device_list[0] && heap->traits().device_visible
+                                    : device->is_host();
+        if (heap->traits().imports && fits) return heap;
+      }
+    }
+    return nullptr;
+  }
+
+  bool bind(const Port& port, std::span<std::byte> memory) {
+    if (memory.size() < port.desc.bytes()) {
+      throw Error("session", fmt::format("{} bytes for {}", port.desc.bytes(), port.name),
+                  fmt::format("{}", memory.size()));
+    }
+    std::erase_if(bound, [&](const Bound& b) { return b.region == port.region; });
+    memory = memory.first(port.desc.bytes());
+    Bound one{port.region, memory, use_in_place(port.region, memory, port.desc.shape)};
+    if (!one.in_place) {
+      const std::string& heap = executor.region(port.region).heap().name();
+      const bool is_input = model->plan.regions[port.region].kind == Region::Kind::input;
+      one.entry = grown.open({"bound", port.name, "the device cannot use the caller's memory as it is",
+                              is_input ? "caller" : heap, is_input ? heap : "caller"});
+    }
+    bound.push_back(one);
+    return one.in_place;
+  }
+
+  // Memory that the device uses in place is shown to it, and its own to the caller, as its heap
+  // demands.
+  void exchange(Region::Kind kind) {
+    for (const Bound& b : bound) {
+      if (model->plan.regions[b.region].kind != kind) continue;
+      const bool is_input = kind == Region::Kind::input;
+      const Access access = b.in_place ? Access::read_write : is_input ? Access::write : Access::read;
+      const HostView view =
+          executor.region(b.region).map(access, 0, b.memory.size(), &executor.queue());
+      if (b.in_place) continue;
+      const std::span<const std::byte> from = is_input ? b.memory : view.bytes();
+      std::memcpy(is_input ? view.bytes().data() : b.memory.data(), from.data(), from.size());
+      grown.count(b.entry, from.size(), 0);
+    }
+  }
+
+  struct Bound {
+    std::size_t region = 0;
+    std::span<std::byte> memory;
+    bool in_place = false;
+    std::size_t entry = 0;  // of the ledger, where it is copied
+  };
+
   std::shared_ptr<const Model::State> model;
   Executor executor;
+  std::vector<Bound> bound;                         // the caller's memory
   std::vector<std::optional<HostView>> views;       // per region; end before the executor's queue
   std::vector<std::optional<HostView>> slot_views;  // of photos
   std::int64_t slot_bytes = 0;
   std::vector<Frame> slots, told;  // zero height: no photo; as the network was told last
-  Ledger grown;                    // photos that moved into a larger buffer
-  std::size_t grow_entry = 0;
+  Ledger grown;  // photos that moved into a larger buffer, and copies of the caller's memory
+  std::size_t grow_entry = 0, photo_entry = 0;
 };
 
 Session::Session(const Model& model) : state_(std::make_unique<State>(model)) {}
@@ -147,10 +253,7 @@ Session::~Session() = default;
 
 std::span<std::uint8_t> Session::photo(std::int64_t width, std::int64_t height, std::int64_t slot) {
   state_->check_slot(slot);
-  if (width < 1 || height < 1 || width > kMaxImagePixels / height) {
-    throw Error("session", fmt::format("a photo of 1 to {} pixels", kMaxImagePixels),
-                fmt::format("{} x {}", width, height));
-  }
+  check_photo(width, height);
   const std::int64_t bytes = width * height * 3;
   state_->reserve(bytes);
   const std::int64_t offset = slot * state_->slot_bytes;
@@ -183,39 +286,63 @@ void Session::load_photo(const std::filesystem::path& file, std::int64_t slot) {
 }
 
 TensorSpan Session::input(std::string_view name) {
-  if (!state_->model->photos) {
-    for (const Port& port : state_->model->plan.inputs) {
-      if (port.name != name) continue;
-      return {port.desc.dtype,
-              {port.desc.shape.begin(), port.desc.shape.end()},
-              state_->look(port, Access::read_write)};
-    }
-  }
-  std::string known;
-  for (const Port& port : state_->model->plan.inputs) known += (known.empty() ? "" : ", ") + port.name;
-  throw Error("session",
-              state_->model->photos ? "photos, since the model takes those" : "one of " + known,
-              fmt::format("\"{}\"", name));
+  const Port& port = state_->require_input(name);
+  return {port.desc.dtype,
+          {port.desc.shape.begin(), port.desc.shape.end()},
+          state_->look(port, Access::read_write)};
 }
 
 TensorSpan Session::output(std::string_view name) const {
-  std::string known;
-  for (const Port& port : state_->model->plan.outputs) {
-    if (port.name == name) {
-      return {port.desc.dtype,
-              {port.desc.shape.begin(), port.desc.shape.end()},
-              state_->look(port, Access::read)};
-    }
-    known += (known.empty() ? "" : ", ") + port.name;
+  const Port& port = state_->require_output(name);
+  return {port.desc.dtype,
+          {port.desc.shape.begin(), port.desc.shape.end()},
+          state_->look(port, Access::read)};
+}
+
+bool Session::bind_input(std::string_view name, std::span<std::byte> memory) {
+  return state_->bind(state_->require_input(name), memory);
+}
+
+bool Session::bind_output(std::string_view name, std::span<std::byte> memory) {
+  return state_->bind(state_->require_output(name), memory);
+}
+
+bool Session::bind_photo(std::span<std::byte> memory, std::int64_t width, std::int64_t height,
+                         std::int64_t row_bytes, std::int64_t slot) {
+  state_->check_slot(slot);
+  check_photo(width, height);
+  if (row_bytes < 3 * width || row_bytes > std::numeric_limits<std::int32_t>::max() ||
+      static_cast<std::int64_t>(memory.size()) < row_bytes * (height - 1) + 3 * width) {
+    throw Error("session",
+                fmt::format("{} rows of at least {} bytes, {} apart", height, 3 * width, row_bytes),
+                fmt::format("{} bytes", memory.size()));
   }
-  throw Error("session", "one of " + known, fmt::format("\"{}\"", name),
-              "naming it in ModelOptions::outputs when the model is loaded");
+  const auto bytes = static_cast<std::int64_t>(memory.size());
+  const std::size_t region = state_->port(state_->model->photos->pixels).region;
+  const Frame frame{static_cast<std::int32_t>(height), static_cast<std::int32_t>(width),
+                    static_cast<std::int32_t>(row_bytes), 0};
+  if (state_->model->batch == 1 && state_->use_in_place(region, memory, {1, bytes})) {
+    std::erase_if(state_->bound, [&](const State::Bound& b) { return b.region == region; });
+    state_->bound.push_back({region, memory, true});
+    state_->slots[0] = frame;
+    state_->slot_bytes = bytes;
+    return true;
+  }
+  const std::span<std::uint8_t> to = photo(width, height, slot);
+  for (std::int64_t row = 0; row < height; ++row) {
+    std::memcpy(to.data() + row * 3 * width, memory.data() + row * row_bytes,
+                static_cast<std::size_t>(3 * width));
+  }
+  state_->grown.count(state_->photo_entry, to.size(), 0);
+  return false;
 }
 
 void Session::run() {
   if (state_->model->photos) state_->hand_over_photos();
   state_->stop_looking();
+  state_->exchange(Region::Kind::input);
   state_->executor.run();
+  state_->exchange(Region::Kind::output);
 }
 
 std::vector<Score> Session::top(std::size_t count, std::int64_t slot) const {

@@ -12,8 +12,8 @@ namespace maru::opencl {
 
 struct Activation {
   explicit Activation(const Unary& unary);
-  // Of what another function computes. ReLU, leaky or not, and none at all have the same option, so that
-  // one program serves nearly all networks.
+  // Of what another function computes. ReLU, leaky or not, and none at all have the same option, so
+  // that one program serves nearly all networks.
   static Activation of(const std::optional<Unary>& unary);
 
   std::string option;  // "-DACTIVATION=ACTIVATE_relu"
