@@ -1,12 +1,13 @@
-// The convolutions of a network one by one: every offer of the CPU with its time, rate and what it
+// The convolutions of a network one by one: every offer of a device with its time, rate and what it
 // costs to make and to pack. The floor is the multiply-adds at the rate that the best offer of any
 // layer reaches.
 //
-//   build/release/bench/kernels/conv NETWORK.prototxt WEIGHTS.caffemodel [threads] [runs]
+//   build/release/bench/kernels/conv NETWORK.prototxt WEIGHTS.caffemodel [threads] [runs] [device]
 #include "ops/conv.h"
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <chrono>
 #include <iostream>
 #include <limits>
@@ -48,7 +49,12 @@ Result measure(const Device& device, const Graph& graph, const Node& node, const
     kernel = device.compile({node.op, src, dst, {constant.get(), src.size()}}, offer);
   });
   result.kernel = kernel->name();
-  const Heap& heap = *device.heaps()[0];
+  const auto is_shared = [](const Heap* heap) {
+    return heap->traits().host_visible && heap->traits().device_visible;
+  };
+  const auto found = std::ranges::find_if(device.heaps(), is_shared);
+  if (found == device.heaps().end()) throw Error("bench", "memory that both sides see", "none");
+  const Heap& heap = **found;
   std::vector<std::unique_ptr<Buffer>> buffers;
   const auto room = [&](std::size_t bytes) {
     return buffers.emplace_back(std::make_unique<Buffer>(heap.allocate(bytes, "bench"))).get();
@@ -72,7 +78,10 @@ Result measure(const Device& device, const Graph& graph, const Node& node, const
   queue->begin();
   result.run = std::numeric_limits<double>::infinity();
   for (int i = 0; i < runs; ++i)
-    result.run = std::min(result.run, seconds([&] { launch->run(*queue); }));
+    result.run = std::min(result.run, seconds([&] {
+                            launch->run(*queue);
+                            queue->finish();
+                          }));
   return result;
 }
 
@@ -80,14 +89,14 @@ Result measure(const Device& device, const Graph& graph, const Node& node, const
 
 int main(int argc, char** argv) {
   if (argc < 3) {
-    std::cerr << "usage: conv NETWORK.prototxt WEIGHTS.caffemodel [threads] [runs]\n";
+    std::cerr << "usage: conv NETWORK.prototxt WEIGHTS.caffemodel [threads] [runs] [device]\n";
     return 2;
   }
   try {
     CaffeOptions one_image;
     one_image.batch = 1;
     Graph graph = import_caffe(argv[1], argv[2], one_image).graph;
-    const auto device = open_device("cpu", {argc > 3 ? std::atoi(argv[3]) : 0});
+    const auto device = open_device(argc > 5 ? argv[5] : "cpu", {argc > 3 ? std::atoi(argv[3]) : 0});
     const int runs = argc > 4 ? std::atoi(argv[4]) : 30;
     RewriteLog log;
     RewriteOptions rewrite;

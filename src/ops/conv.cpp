@@ -109,6 +109,7 @@ Operator conv_operator() {
   add("rectangular", {1, 16, 9, 12}, {16, Window{{1, 7}, {1, 2}, {0, 3}, {1, 1}}});
   add("leaky", {1, 16, 5, 5}, {16, window(3, 1, 1), 1, true, Unary{Unary::Kind::relu, 0.1}});
   add("elu", {1, 16, 5, 5}, {16, window(3, 1, 1), 1, true, Unary{Unary::Kind::elu, 1}});
+  add("large 3x3", {2, 32, 30, 29}, {48, window(3, 1, 1), 1, true, relu});
   add("whole image", {1, 32, 4, 4}, {10, window(4, 1, 0)});
   return op;
 }

@@ -6,6 +6,7 @@
 #include "backends/opencl/conv_plan.h"
 #include "backends/opencl/packing.h"
 #include "backends/opencl/provider.h"
+#include "backends/opencl/tuning.h"
 
 namespace maru::opencl {
 namespace {
@@ -141,7 +142,32 @@ class ConvProvider final : public Provider {
   }
 
   static std::unique_ptr<Kernel> tiled(const Conv& conv, const Call& call, const Runtime& runtime) {
-    const ConvPlan plan(conv, call, runtime);
+    const std::vector<ConvPlan> plans = ConvPlan::candidates(conv, call, runtime);
+    std::size_t best = 0;
+    if (runtime.tune && plans.size() > 1) {
+      Trials trials{
+          fmt::format("{} {} {}", call.op.key(), call.src[0].str(), call.dst[0].str()), {}, {}, {}, 0};
+      std::array<std::size_t, 2> most{};
+      for (const ConvPlan& plan : plans) {
+        trials.names.push_back(plan.name());
+        most = {std::max(most[0], plan.packed_weights()), std::max(most[1], plan.packed_biases())};
+      }
+      const auto whole = [](const TensorDesc& desc) {
+        return static_cast<std::size_t>(desc.image_stride() * desc.shape[0]) * sizeof(float);
+      };
+      trials.src = {whole(call.src[0]), most[0] * sizeof(float), most[1] * sizeof(float)};
+      trials.dst = {whole(call.dst[0])};
+      best = fastest(runtime, trials, [&](std::size_t i) {
+        return std::vector{stage_of(plans[i], conv, call, runtime)};
+      });
+    }
+    const ConvPlan& plan = plans[best];
+    return std::make_unique<TiledKernel>(plan.name(), std::vector{stage_of(plan, conv, call, runtime)},
+                                         plan);
+  }
+
+  static Stage stage_of(const ConvPlan& plan, const Conv& conv, const Call& call,
+                        const Runtime& runtime) {
     const Activation activation = Activation::of(conv.activation);
     const cl_program program =
         runtime.program("conv", fmt::format("-DP={} -DB={} {} {}", plan.pixels, plan.blocks,
@@ -156,11 +182,8 @@ class ConvProvider final : public Provider {
       append_geometry(arguments, conv, call);
     }
     const std::int64_t items = std::int64_t{plan.pixel_tiles} * plan.out_tiles * plan.groups;
-    Stage one = large_stage(runtime, program, plan.function_name(), items, 1, call.dst[0].shape[0],
-                            std::move(arguments));
-    std::string name =
-        fmt::format("{} {}x{}", plan.function_name(), plan.pixels, plan.blocks * plan.block);
-    return std::make_unique<TiledKernel>(std::move(name), std::vector{std::move(one)}, plan);
+    return large_stage(runtime, program, plan.function_name(), items, 1, call.dst[0].shape[0],
+                       std::move(arguments));
   }
 
   static std::unique_ptr<Kernel> depthwise(const Conv& conv, const Call& call, const Runtime& runtime) {
@@ -174,11 +197,18 @@ class ConvProvider final : public Provider {
     std::vector<Argument> arguments = operands(conv, call);
     append(arguments, {to[1]});
     append(arguments, activation);
-    append(arguments, {row_tiles});
+    // A processor wants work items that outweigh what each costs, and still some for each core.
+    constexpr std::int64_t kTilesOfItem = 16;
+    const std::int64_t item_tiles = runtime.is_cpu ? row_tiles : 1;
+    const std::int64_t item_rows =
+        runtime.is_cpu ? std::clamp<std::int64_t>(kTilesOfItem / row_tiles, 1, to[2]) : 1;
+    const std::int64_t row_parts = (row_tiles + item_tiles - 1) / item_tiles;
+    const std::int64_t parts = (to[2] + item_rows - 1) / item_rows;
+    append(arguments, {row_tiles, item_tiles, item_rows});
     append_geometry(arguments, conv, call);
     return std::make_unique<DepthwiseKernel>(
         "conv_depthwise",
-        std::vector{large_stage(runtime, program, "conv_depthwise", row_tiles * to[2] * blocks, 1,
+        std::vector{large_stage(runtime, program, "conv_depthwise", row_parts * parts * blocks, 1,
                                 to[0], std::move(arguments))},
         static_cast<std::size_t>(runtime.block));
   }

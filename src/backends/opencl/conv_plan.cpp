@@ -10,16 +10,17 @@ namespace {
 
 struct Tile {
   int pixels, blocks;
-  double rate;  // relative
+  double rate;  // relative; 0: not without measuring
 };
 
 // What registers hold: 32 of AVX-512 and NEON, 16 of AVX2; GPUs want many work items rather than large
-// ones. Rates were measured by bench/kernels/opencl_conv.cpp.
+// ones. Rates were measured by bench/kernels/opencl_conv.cpp, those of GPUs are guesses.
 std::span<const Tile> tiles_of(const Runtime& runtime) {
   static constexpr std::array kWide{Tile{7, 2, 1.0}, Tile{7, 1, 0.95}};
-  static constexpr std::array kMiddle{Tile{6, 2, 1.0}, Tile{6, 1, 0.7}};
-  static constexpr std::array kNarrow{Tile{4, 4, 1.0}, Tile{4, 2, 0.9}};
-  static constexpr std::array kGpu{Tile{4, 2, 1.0}, Tile{2, 2, 0.7}, Tile{1, 1, 0.35}};
+  static constexpr std::array kMiddle{Tile{6, 2, 1.0}, Tile{6, 1, 0.7}, Tile{4, 3, 0}};
+  static constexpr std::array kNarrow{Tile{4, 4, 1.0}, Tile{4, 2, 0.9}, Tile{4, 3, 0}};
+  static constexpr std::array kGpu{Tile{4, 2, 1.0}, Tile{2, 2, 0.7}, Tile{1, 1, 0.35},
+                                   Tile{4, 4, 0},   Tile{4, 1, 0},   Tile{8, 2, 0}};
   if (!runtime.is_cpu) return kGpu;
   return runtime.block == 16 ? std::span<const Tile>(kWide) : runtime.block == 8 ? kMiddle : kNarrow;
 }
@@ -42,52 +43,63 @@ int merged_groups(const Conv& conv, std::int64_t channels, int block) {
   return static_cast<int>(conv.group);
 }
 
-ConvPlan::ConvPlan(const Conv& conv, const Call& call, const Runtime& runtime) : block(runtime.block) {
+std::vector<ConvPlan> ConvPlan::candidates(const Conv& conv, const Call& call, const Runtime& runtime) {
   const Window& window = conv.window;
   const Shape &from = call.src[0].shape, &to = call.dst[0].shape;
-  const int width = static_cast<int>(to[3]), image = static_cast<int>(to[2] * to[3]);
-  merged = merged_groups(conv, from[1], block);
-  groups = static_cast<int>(conv.group) / merged;
-  inputs = static_cast<int>(from[1]) / groups;
-  outputs = static_cast<int>(conv.outputs) / groups;
-  taps = static_cast<int>(window.kernel[0] * window.kernel[1]);
-  const bool is_pointwise = taps == 1 && window.stride == std::array<std::int64_t, 2>{1, 1} &&
+  const int height = static_cast<int>(to[2]), width = static_cast<int>(to[3]), image = height * width;
+  ConvPlan base;
+  base.block = runtime.block;
+  base.merged = merged_groups(conv, from[1], base.block);
+  base.groups = static_cast<int>(conv.group) / base.merged;
+  base.inputs = static_cast<int>(from[1]) / base.groups;
+  base.outputs = static_cast<int>(conv.outputs) / base.groups;
+  base.taps = static_cast<int>(window.kernel[0] * window.kernel[1]);
+  const bool is_pointwise = base.taps == 1 && window.stride == std::array<std::int64_t, 2>{1, 1} &&
                             window.pad == std::array<std::int64_t, 2>{0, 0};
   const bool is_first = call.src[0].layout.kind == Layout::Kind::plain;
 
-  double best = 0;
-  for (const Tile& tile : tiles_of(runtime)) {
-    const int outs = tiles_for(tiles_for(outputs, block), tile.blocks);
-    // A tile that ends with its row lets the columns of a kernel share what was read, which is worth
-    // about as much as one pixel in six.
-    const int in_row = tiles_for(width, tile.pixels);
-    const bool by_rows =
-        is_first || (taps > 1 && window.stride[1] == 1 && in_row * tile.pixels * 6 <= width * 7);
-    const Function wanted = is_first                               ? Function::first
-                            : is_pointwise && image >= tile.pixels ? Function::flat
-                                                                   : Function::line;
-    const int pixel_count = by_rows ? in_row * static_cast<int>(to[2]) : tiles_for(image, tile.pixels);
-    const double items = static_cast<double>(pixel_count) * outs * groups * static_cast<double>(to[0]);
-    const double work = items * tile.pixels * tile.blocks * block * 2.0 * inputs * taps;
+  std::vector<ConvPlan> all;
+  const auto add = [&](const Tile& tile, Function function, bool by_rows) {
+    ConvPlan plan = base;
+    plan.function = function;
+    plan.pixels = tile.pixels;
+    plan.blocks = tile.blocks;
+    plan.out_tiles = tiles_for(tiles_for(plan.outputs, plan.block), tile.blocks);
+    plan.row_tiles = by_rows ? tiles_for(width, tile.pixels) : 0;
+    plan.pixel_tiles = by_rows ? plan.row_tiles * height : tiles_for(image, tile.pixels);
+    const double items = static_cast<double>(plan.pixel_tiles) * plan.out_tiles * plan.groups *
+                         static_cast<double>(to[0]);
     const double busy =
         runtime.is_cpu ? 1 : std::min(1.0, items / (kItemsPerUnit * runtime.compute_units));
-    const double seconds = work / (tile.rate * busy);
-    if (best > 0 && seconds >= best) continue;
-    best = seconds;
-    flops = work / tile.rate;
-    function = wanted;
-    pixels = tile.pixels;
-    blocks = tile.blocks;
-    out_tiles = outs;
-    row_tiles = by_rows ? in_row : 0;
-    pixel_tiles = pixel_count;
+    // With stride 1 the columns of a kernel share what a tile within a row has read.
+    const bool shares = by_rows && base.taps > 1 && window.stride[1] == 1;
+    const double effort = function == Function::line && !shares ? 7.0 / 6 : 1;
+    plan.work = items * tile.pixels * tile.blocks * effort / (tile.rate * busy);
+    all.push_back(plan);
+  };
+  for (const Tile& tile : tiles_of(runtime)) {
+    if (is_first) {
+      add(tile, Function::first, true);
+    } else if (is_pointwise && image >= tile.pixels) {
+      add(tile, Function::flat, false);
+    } else {
+      add(tile, Function::line, false);
+      if (base.taps > 1 && window.stride[1] == 1) add(tile, Function::line, true);
+    }
   }
+  std::ranges::stable_sort(all, {}, &ConvPlan::work);
+  return all;
 }
 
 std::string ConvPlan::function_name() const {
   return function == Function::flat   ? "conv_flat"
          : function == Function::line ? "conv_line"
                                       : "conv_first";
+}
+
+std::string ConvPlan::name() const {
+  return fmt::format("{} {}x{}{}", function_name(), pixels, blocks * block,
+                     function == Function::line && row_tiles > 0 ? " by rows" : "");
 }
 
 std::string ConvPlan::form() const {

@@ -4,6 +4,7 @@
 
 #include <span>
 #include <string>
+#include <vector>
 
 #include "backends/opencl/runtime.h"
 #include "device/device.h"
@@ -14,8 +15,9 @@ namespace maru::opencl {
 struct ConvPlan {
   enum class Function { flat, line, first };
 
-  // `call` has one dense or grouped convolution from plain channels (few) or blocks to blocks.
-  ConvPlan(const Conv& conv, const Call& call, const Runtime& runtime);
+  // What can be done about the call, a dense or grouped convolution from plain channels (few) or blocks
+  // to blocks: what seems best first, then what only a measurement could prefer.
+  static std::vector<ConvPlan> candidates(const Conv& conv, const Call& call, const Runtime& runtime);
 
   // Of plain weights and biases, in elements.
   std::size_t packed_weights() const;
@@ -24,6 +26,7 @@ struct ConvPlan {
   void pack_biases(std::span<const float> biases, std::span<float> packed) const;
 
   std::string function_name() const;  // "conv_flat"
+  std::string name() const;           // "conv_line 7x32 by rows"
   std::string form() const;           // of the packed weights; equal ones pack equally
 
   Function function = Function::line;
@@ -36,7 +39,7 @@ struct ConvPlan {
   int out_tiles = 0;  // of one merged group
   int row_tiles = 0;  // 0: tiles follow the pixels across rows
   int pixel_tiles = 0;
-  double flops = 0;  // with all that is computed for nothing
+  double work = 0;  // estimated, in no particular unit
 };
 
 // How many groups must run as one so that each begins with a block.

@@ -28,8 +28,8 @@ struct InnerPlan {
       elements = (channels + data_block - 1) / data_block * data_block * (length / channels);
     }
     // One row is bound by memory; more share the weights that a work item has read.
-    tile_rows = rows == 1 ? 1 : 4;
-    blocks = rows == 1 ? 2 : runtime.is_cpu && block > 8 ? 4 : 2;
+    tile_rows = rows == 1 ? 1 : rows <= 4 || block < 16 ? 4 : 8;
+    blocks = 2;
     tiles = (outputs + lanes() - 1) / lanes();
   }
 
@@ -135,9 +135,9 @@ class InnerProductProvider final : public Provider {
                                     activation.shift};
     const std::size_t helpers = runtime.is_cpu ? 1 : kGroup;
     const std::size_t row_tiles = (plan.rows + plan.tile_rows - 1) / plan.tile_rows;
-    Stage one =
-        large_stage(runtime, program, "inner_product", static_cast<std::int64_t>(plan.tiles * helpers),
-                    static_cast<std::int64_t>(row_tiles), 1, std::move(arguments));
+    Stage one = large_stage(runtime, program, "inner_product",
+                            static_cast<std::int64_t>(plan.tiles * row_tiles * helpers), 1, 1,
+                            std::move(arguments));
     return std::make_unique<InnerProductKernel>(
         fmt::format("inner_product {}x{}", plan.tile_rows, plan.lanes()), std::vector{std::move(one)},
         plan);

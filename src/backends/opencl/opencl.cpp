@@ -102,11 +102,12 @@ std::vector<Found> find_devices() {
 }  // namespace
 }  // namespace opencl
 
-std::vector<std::unique_ptr<Device>> opencl_devices(const DeviceOptions&) {
+std::vector<std::unique_ptr<Device>> opencl_devices(const DeviceOptions& options) {
   std::vector<std::unique_ptr<Device>> devices;
   for (const opencl::Found& found : opencl::find_devices()) {
     try {
       auto runtime = std::make_unique<opencl::Runtime>(found.platform, found.device);
+      runtime->tune = options.tune;
       auto heaps = opencl::working_heaps(*runtime);
       const auto is_visible = [](const auto& heap) { return heap->traits().device_visible; };
       if (std::ranges::none_of(heaps, is_visible)) continue;

@@ -80,6 +80,7 @@ class Arguments {
 std::vector<std::unique_ptr<Provider>> providers() {
   std::vector<std::unique_ptr<Provider>> all;
   all.push_back(conv_provider());
+  all.push_back(winograd_provider());
   all.push_back(inner_product_provider());
   all.push_back(copy_provider());
   all.push_back(rows_provider());

@@ -32,6 +32,7 @@ std::unique_ptr<Provider> copy_provider();
 std::unique_ptr<Provider> inner_product_provider();
 std::unique_ptr<Provider> rows_provider();
 std::unique_ptr<Provider> unary_provider();
+std::unique_ptr<Provider> winograd_provider();
 std::unique_ptr<Provider> pool_provider();
 std::unique_ptr<Provider> lrn_provider();
 std::unique_ptr<Provider> eltwise_provider();

@@ -5,6 +5,7 @@
 
 #include <atomic>
 #include <memory>
+#include <mutex>
 
 #include "backends/opencl/handles.h"
 #include "backends/opencl/programs.h"
@@ -45,6 +46,9 @@ class Runtime {
   std::size_t alignment = 64;  // bytes, of buffers
   std::size_t limit = 0;       // bytes, of one allocation
   int compute_units = 1;
+
+  bool tune = false;             // kernels may be measured when they are compiled
+  mutable std::mutex measuring;  // one at a time
 
  private:
   cl_device_id device_;

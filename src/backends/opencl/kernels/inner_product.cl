@@ -2,7 +2,8 @@
 // share the sum; on a processor (SINGLE) there is one. Weights are packed [tile][element][B * V] and read
 // front to back, once for P rows.
 //
-// x: tile of outputs, times the work items of a group; y: tile of rows.
+// x: tile of rows, for each tile of outputs, so that rows find the weights in a cache; times the work items
+// of a group.
 
 #ifdef SINGLE
 #define HELPERS 1
@@ -16,7 +17,8 @@ MARU_LARGE_KERNEL inner_product(__global const float* restrict src, ulong src_of
                            __global const float* restrict biases, ulong biases_offset, int has_bias,
                            ulong src_stride, int elements, int outputs, int rows, float alpha,
                            float scale, float shift) {
-  const int tile = get_group_id(0), first = get_global_id(1) * P, helper = get_local_id(0);
+  const int row_tiles = (rows + P - 1) / P, helper = get_local_id(0);
+  const int tile = get_group_id(0) / row_tiles, first = get_group_id(0) % row_tiles * P;
   weights += weights_offset + (ulong)tile * elements * B * V;
   src += src_offset;
   ulong starts[P];
