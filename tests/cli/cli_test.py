@@ -490,10 +490,19 @@ class Look(Case):
 
     def test_devices(self):
         self.assertIn("cpu", self.good("devices"))
-        for device in json.loads(self.good("devices", "--json")):
-            self.assertEqual(list(device), ["name", "description", "heaps"])
+        listed = json.loads(self.good("devices", "--json"))
+        for device in listed:
+            self.assertEqual(list(device), ["name", "description", "launch_seconds", "wait_seconds", "upload", "download", "heaps"])
             for heap in device["heaps"]:
-                self.assertEqual(list(heap), ["name", "traits"])
+                self.assertEqual(list(heap), ["name", "traits", "host_read", "host_write", "device_read", "device_write",
+                                              "map_seconds"])
+                for side in ("host", "device"):
+                    sees = f"{side} cached" in heap["traits"] or f"{side} uncached" in heap["traits"]
+                    self.assertEqual(heap[f"{side}_read"] > 0, sees, heap)
+                    self.assertEqual(heap[f"{side}_write"] > 0, sees, heap)
+        # What was measured is kept, until it is to be measured again.
+        self.assertEqual(json.loads(self.good("devices", "--json")), listed)
+        self.assertNotEqual(json.loads(self.good("devices", "--refresh", "--json")), listed)
 
 
 class Pack(Case):

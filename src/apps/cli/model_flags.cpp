@@ -46,6 +46,10 @@ void ModelFlags::add_execution(CommandLine& line) {
        {"copy", MemoryPolicy::copy},
        {"zero-copy", MemoryPolicy::zero_copy}},
       options.memory);
+  line.flag("--tune",
+            "Measure variants of kernels for this network, where the device has several, and\n"
+            "keep the choice for later loads. Loading takes longer this once.",
+            options.tune);
   line.integer("--threads", "Threads of the CPU; 0: one a core. Default: 0.", threads_, 0, 1024);
 }
 
