@@ -299,7 +299,7 @@ class Classify(Case):
         for part in ["load", "decode", "run", " ms", "cop"]:
             self.assertIn(part, err)
         report = json.loads(self.good("classify", *photos, "--model", self.tiny, "-v", "--json", "--batch", 2))
-        self.assertEqual(list(report), ["images", "ms", "runs", "arena_bytes", "copies"])
+        self.assertEqual(list(report), ["images", "ms", "runs", "arena_bytes", "load_copies", "copies"])
         self.assertEqual(list(report["ms"]), ["load", "session", "decode", "run"])
         self.assertEqual(report["runs"], 2)
         self.assertEqual(list(report["images"][0]), ["image", "top", "ms"])
