@@ -83,7 +83,7 @@ Outcome run(const Graph& graph, const SplitDevice& device, const Device* cpu, Me
   if (cpu != nullptr) devices.push_back(cpu);
   PlanOptions options;
   options.policy = policy;
-  const Planned planned = make_plan(graph, devices, options);
+  Planned planned = make_plan(graph, devices, options);
   const Weights weights = pack_weights(planned, devices);
   Executor executor(planned.plan, devices, weights);
   const std::size_t uploaded = device.transferred;

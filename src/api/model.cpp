@@ -69,6 +69,7 @@ Model Model::load(const std::filesystem::path& path, const ModelOptions& options
         load_network(*state, find_package(path, options.weights, options.labels), options);
     Planned planned = make_plan(network.graph, state->device_list, plan_options(*state, options));
     planned.plan.rewrites = std::move(network.rewrites);
+    network.graph = {};  // the plan has what it needs of the constants
     state->weights = pack_weights(planned, state->device_list);
     state->plan = std::move(planned.plan);
   }
