@@ -218,7 +218,8 @@ struct Session::State {
     for (const Bound& b : bound) {
       if (model->plan.regions[b.region].kind != kind) continue;
       const bool is_input = kind == Region::Kind::input;
-      const Access access = b.in_place ? Access::read_write : is_input ? Access::write : Access::read;
+      // To read an input here would bring back what the device had before.
+      const Access access = is_input ? Access::write : Access::read;
       const HostView view =
           executor.region(b.region).map(access, 0, b.memory.size(), &executor.queue());
       if (b.in_place) continue;
