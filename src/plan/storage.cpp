@@ -74,6 +74,7 @@ class Sharing {
     group_of_.push_back(groups_.size() - 1);
     readers_.emplace_back();
     producers_.push_back(nullptr);
+    shows_.emplace_back();
   }
 
   Group& group(TensorIndex t) { return groups_[group_of_[t]]; }
@@ -182,6 +183,7 @@ class Sharing {
   void look(const Instruction& view) {
     const TensorIndex src = view.src[0];
     const bool is_slice = view.op.as<Slice>() != nullptr;
+    for (const TensorIndex dst : view.dst) shows_[dst] = {src};
     std::int64_t begin = 0;  // channel of the operand
     for (const TensorIndex dst : view.dst) {
       const TensorDesc& desc = program_.tensors[dst].desc;
@@ -199,6 +201,7 @@ class Sharing {
         if (!(flatten(dst) && flatten(src) && unify(dst, src, 0))) {
           const TensorIndex own = copied(src, fmt::format("{} alone", program_.tensors[src].name), why);
           MARU_ASSERT(flatten(own) && unify(dst, own, 0));
+          shows_[dst] = {own};
         }
       } else if (!unify(dst, src, offset)) {
         const TensorIndex window = program_.add_tensor(
@@ -206,6 +209,8 @@ class Sharing {
              program_.tensors[dst].desc, nullptr, program_.tensors[src].place});
         add_group(window);
         producers_[window] = &view;
+        shows_[window] = {src};
+        shows_[dst].clear();
         MARU_ASSERT(unify(window, src, offset));
         copy(window, dst, why);
       }
@@ -225,21 +230,26 @@ class Sharing {
     program_.code.erase(program_.code.begin() + static_cast<std::ptrdiff_t>(code), program_.code.end());
     readers_.resize(tensors);
     producers_.resize(tensors);
+    shows_.resize(tensors);
     MARU_ASSERT(join_operands(view, true));
   }
 
   bool join_operands(const Instruction& view, bool copy_all) {
     const TensorIndex whole = view.dst[0];
     std::int64_t offset = 0;
+    shows_[whole].clear();
     for (const TensorIndex part : view.src) {
       const std::int64_t bytes = image_bytes_of(program_.tensors[part].desc);
+      TensorIndex shown = part;
       if (copy_all || !unify(part, whole, offset)) {
         const TensorIndex own = copied(
             part, fmt::format("{} in {}", program_.tensors[part].name, program_.tensors[whole].name),
             fmt::format("{} cannot be written in place", program_.tensors[part].name));
         readers_[own].push_back(&view);
         if (!unify(own, whole, offset)) return false;
+        shown = own;
       }
+      shows_[whole].push_back(shown);
       offset += bytes;
     }
     return true;
@@ -281,6 +291,7 @@ class Sharing {
       }
       result.storages.push_back(std::move(storage));
     }
+    result.shows = std::move(shows_);
     return result;
   }
 
@@ -291,6 +302,7 @@ class Sharing {
   std::vector<std::size_t> group_of_;
   std::vector<std::vector<const Instruction*>> readers_;
   std::vector<const Instruction*> producers_;
+  std::vector<std::vector<TensorIndex>> shows_;
   std::deque<Instruction> copies_;  // stable addresses for readers_ and producers_
 };
 
