@@ -323,14 +323,15 @@ class Check {
 
   void check_transfer(const Step& step) const {
     const std::size_t src = step.src[0].region, dst = step.dst[0].region;
-    const auto is_seen = [&](std::size_t region) {
-      return is_device_memory(region) || traits(region).host_visible;
-    };
     if (step.src[0].desc != step.dst[0].desc || step.src[0].desc.layout.is_window())
       fail(fmt::format("the same form on both sides of a transfer of {}", step.src[0].name),
            fmt::format("{} and {}", step.src[0].desc.str(), step.dst[0].desc.str()));
-    if (!is_seen(src) || !is_seen(dst) || is_device_memory(src) == is_device_memory(dst))
-      fail("a transfer between the device's memory and the CPU's",
+    // Memory that both see may be either end.
+    const auto joins = [&](std::size_t a, std::size_t b) {
+      return is_device_memory(a) && traits(b).host_visible;
+    };
+    if (!joins(src, dst) && !joins(dst, src))
+      fail("a transfer between memory that the device sees and memory that the CPU sees",
            fmt::format("{} to {}", plan_.regions[src].heap->name(), plan_.regions[dst].heap->name()));
   }
 
