@@ -244,7 +244,7 @@ class Check {
       read(step, step.src[i], src[i], work.src[i], by_device);
     }
     const auto may_write = [&](const std::string& name, const Footprint& f) {
-      check_writable(step, name, f);
+      check_writable(name, f);
       if (!step.crosses()) touch(step, name, f, true);
     };
     if (scratch.length > 0) may_write("the workspace", scratch);
@@ -335,15 +335,12 @@ class Check {
            fmt::format("{} to {}", plan_.regions[src].heap->name(), plan_.regions[dst].heap->name()));
   }
 
-  void check_writable(const Step& step, const std::string& name, const Footprint& f) const {
+  void check_writable(const std::string& name, const Footprint& f) const {
     const Region& region = plan_.regions[f.region];
     if (region.kind == Region::Kind::weights || region.kind == Region::Kind::input)
       fail(fmt::format("{} elsewhere than in {} {}", name,
                        region.kind == Region::Kind::input ? "the caller's input" : "the", region.name),
            bytes(f));
-    if (region.kind == Region::Kind::mirror &&
-        !(step.crosses() && step.src[0].region == region.mirrors))
-      fail(fmt::format("{} written by a transfer of its input alone", region.name), step.name);
   }
 
   void set(const Footprint& f, const ByteState& state) {

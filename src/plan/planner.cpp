@@ -178,8 +178,10 @@ class Planner {
       const ProgramTensor& tensor = program_.tensors[t];
       if (!tensor.mirrors) continue;
       const std::size_t of = region_of_[storages_.of[*tensor.mirrors].storage];
-      region_of_[storages_.of[t].storage] = plan_.regions.size();
-      plan_.regions.push_back({Region::Kind::mirror, tensor.name, tensor.place.heap,
+      const std::size_t s =
+          storages_.of[t].storage;  // where results may lie, too, that both sides touch
+      region_of_[s] = plan_.regions.size();
+      plan_.regions.push_back({Region::Kind::mirror, tensor.name, storages_.storages[s].place.heap,
                                "the device's copy of an input", plan_.regions[of].bytes, of});
     }
     for (std::size_t s = 0; s < storages_.storages.size(); ++s) {
