@@ -13,6 +13,7 @@
 #include "ops/slice.h"
 #include "ops/unary.h"
 #include "plan/planner.h"
+#include "run/executor.h"
 #include "tests/split_device.h"
 
 namespace maru {
@@ -201,6 +202,24 @@ TEST_F(PlanCheck, ADroppedOrRepeatedStep) {
   broken = plan(MemoryPolicy::copy, {});
   broken.plan.steps.push_back(broken.plan.steps.back());
   EXPECT_FAULT(broken, "", "nothing as the next step of the dataflow");
+}
+
+// What the proof would have found is found at run time, too.
+TEST_F(PlanCheck, AWatchedRunStopsBeforeTheCpuTouchesWhatTheDeviceUses) {
+  Planned broken = plan(MemoryPolicy::zero_copy, {"pool", "unary"});
+  const Weights weights = pack_weights(broken, devices());
+  EXPECT_NO_THROW(Executor(broken.plan, devices(), weights, true).run());
+  const std::size_t wait = find(broken.plan, Step::Kind::wait);
+  std::swap(broken.plan.steps[wait], broken.plan.steps[wait - 1]);
+  Executor watched(broken.plan, devices(), weights, true);
+  try {
+    watched.run();
+    ADD_FAILURE() << "nothing seen";
+  } catch (const std::logic_error& e) {
+    EXPECT_NE(std::string(e.what()).find("p touches left, which the device may still use"),
+              std::string::npos)
+        << e.what();
+  }
 }
 
 TEST_F(PlanCheck, ResultsThatAreNotWaitedFor) {
