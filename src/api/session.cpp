@@ -36,7 +36,7 @@ void check_photo(std::int64_t width, std::int64_t height) {
 struct Session::State {
   explicit State(const Model& m)
       : model(m.shared()),
-        executor(model->plan, model->device_list, model->weights),
+        executor(model->plan, model->device_list, model->weights, model->check),
         views(model->plan.regions.size()) {
     if (model->photos) {
       slot_bytes = port(model->photos->pixels).desc.shape[1];
@@ -70,6 +70,11 @@ struct Session::State {
   void stop_looking() {
     for (auto& view : views) view.reset();
     for (auto& view : slot_views) view.reset();
+  }
+
+  void check_not_looking() const {
+    const auto is_open = [](const auto& view) { return view.has_value(); };
+    MARU_ASSERT(std::ranges::none_of(views, is_open) && std::ranges::none_of(slot_views, is_open));
   }
 
   void check_slot(std::int64_t slot) const {
@@ -342,6 +347,7 @@ void Session::run() {
   if (state_->model->photos) state_->hand_over_photos();
   state_->stop_looking();
   state_->exchange(Region::Kind::input);
+  if (state_->model->check) state_->check_not_looking();
   state_->executor.run();
   state_->exchange(Region::Kind::output);
 }

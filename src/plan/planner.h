@@ -18,6 +18,7 @@ struct PlanOptions {
   int compile_threads = 1;            // kernels are compiled in so many threads at once
   std::vector<DeviceSpeed> speeds{};  // of the devices; empty: assumed_speed()
   bool weights_in_file = false;       // packed weights come from a mapped file
+  bool check = false;                 // prove the plan (plan/check.h) before it is given away
   // The offer that each node named here must take: those of an earlier plan, whose packed weights are
   // to be used again.
   std::map<std::string, std::string> choices{};

@@ -23,6 +23,7 @@ class Plan final : public Verb {
     line->integer("--runs", "Runs in which a longer preparation must pay off. Default: 1000.", runs_, 1,
                   1000000000);
     flags_.add_optimize(*line);
+    flags_.add_check(*line);
     line->texts("-o,--output", "NAME", "An inner value to be readable too; may be given several times.",
                 flags_.options.outputs, false);
     line->flag("--json", "Print the plan as JSON.", json_);
@@ -34,6 +35,7 @@ class Plan final : public Verb {
     options.photos = !raw_;
     options.expected_runs = static_cast<double>(runs_);
     const Model model = Model::load(flags_.model, options);
+    if (flags_.options.check) complain(model.proof());
     std::string text = json_ ? model.plan_json() : model.plan_text();
     if (!text.ends_with('\n')) text += '\n';
     out.write(text);
