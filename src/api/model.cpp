@@ -2,12 +2,14 @@
 #include <maru/pack.h>
 
 #include <algorithm>
+#include <nlohmann/json.hpp>
 
 #include "api/loading.h"
 #include "api/packed.h"
 #include "base/error.h"
 #include "device/registry.h"
 #include "measure/probe.h"
+#include "plan/cost.h"
 #include "run/weights.h"
 
 namespace maru {
@@ -80,8 +82,19 @@ const std::string& Model::name() const { return state_->name; }
 const std::vector<std::string>& Model::labels() const { return state_->labels; }
 const std::vector<std::string>& Model::notes() const { return state_->notes; }
 std::int64_t Model::batch() const { return state_->batch; }
-std::string Model::plan_text() const { return state_->plan.text(); }
-std::string Model::plan_json() const { return state_->plan.json(); }
+std::string Model::plan_text() const {
+  const DeviceModel* model = state_->devices[0]->model();
+  if (model == nullptr) return state_->plan.text();
+  return state_->plan.text() + cost_of(state_->plan, state_->device_list, *model).text();
+}
+
+std::string Model::plan_json() const {
+  const DeviceModel* model = state_->devices[0]->model();
+  if (model == nullptr) return state_->plan.json();
+  nlohmann::json json = nlohmann::json::parse(state_->plan.json());
+  json["modelled"] = nlohmann::json::parse(cost_of(state_->plan, state_->device_list, *model).json());
+  return json.dump(2);
+}
 
 std::vector<CopyRecord> Model::copies() const {
   std::vector<CopyRecord> records;

@@ -28,6 +28,21 @@ struct DeviceSpeed {
   bool operator==(const DeviceSpeed&) const = default;
 };
 
+// Speeds of a machine, its arithmetic included.
+struct MachineSpeed {
+  DeviceSpeed memory;
+  double device_flops = 0;  // a second, of convolutions and alike; 0: not known
+  double host_flops = 0;    // the same of the CPU beside it, all cores
+  double rereads = 0;  // how much of what a window reads again comes from memory where nothing caches:
+                       // 0 none (a kernel keeps it), 1 all
+};
+
+// What is known of a device without measuring it: the figures to plan with, and how much better or
+// worse those that nobody knows may be.
+struct DeviceModel {
+  MachineSpeed expected, best, worst;
+};
+
 // Cautious figures from traits alone, where nothing was measured.
 DeviceSpeed assumed_speed(const Device& device);
 

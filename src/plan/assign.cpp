@@ -5,7 +5,9 @@
 
 #include "base/error.h"
 #include "ops/concat.h"
+#include "ops/conv.h"
 #include "ops/identity.h"
+#include "ops/pool.h"
 #include "ops/reshape.h"
 #include "ops/slice.h"
 
@@ -106,7 +108,12 @@ class Assigning {
       if (is_view(graph_, node)) continue;
       for (const ValueId id : node.dst) written(id);
       for (const ValueId id : node.src) {
-        if (!graph_.value(id).constant) read(id, placement_.side_of(result_.device[n]));
+        if (graph_.value(id).constant) continue;
+        const Side side = placement_.side_of(result_.device[n]);
+        read(id, side);
+        if (side == Side::device)
+          traffic(id).device_reread +=
+              static_cast<double>(graph_.value(id).desc.bytes()) * rereads(node.op);
       }
     }
   }
@@ -116,7 +123,7 @@ class Assigning {
     const Traffic& traffic = traffic_[family(value)];
     const bool by_host = result_.home[value] == Side::host;
     if (!traffic.crosses()) return by_host ? placement_.host() : placement_.local();
-    Place place = placement_.crossing(traffic);
+    Place place = placement_.crossing(graph_.values()[family(value)].name, traffic);
     if (place.side == Side::both || by_host) return place;
     // It lives twice: here as the device writes it; the other is made where the CPU reads it.
     Place local = placement_.local();
@@ -152,6 +159,17 @@ std::optional<std::vector<std::int64_t>> channel_parts(const Graph& graph, const
     if (shape.rank() >= 2 && shape.axis(slice->axis) == 1) return offsets(node.dst);
   }
   return std::nullopt;
+}
+
+double rereads(const Op& op) {
+  const auto of = [](const Window& w) {
+    return std::max(0.0, static_cast<double>(w.kernel[0] * w.kernel[1]) /
+                                 static_cast<double>(w.stride[0] * w.stride[1]) -
+                             1);
+  };
+  if (const auto* conv = op.as<Conv>()) return of(conv->window);
+  if (const auto* pool = op.as<Pool>(); pool != nullptr && !pool->global) return of(pool->window);
+  return 0;
 }
 
 bool keeps_bytes(const Op& op) { return op.as<Identity>() || op.as<Reshape>() || op.as<Flatten>(); }

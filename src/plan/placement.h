@@ -5,6 +5,7 @@
 #include <maru/types.h>
 
 #include <cstdint>
+#include <map>
 #include <span>
 #include <string>
 #include <vector>
@@ -27,8 +28,9 @@ struct Place {
 struct Traffic {
   double host_read = 0, host_write = 0;
   double device_read = 0, device_write = 0;
-  double up = 0, down = 0;  // that would be copied to the device and back if it lived twice
-  int host_touches = 0;     // times that it is handed to the CPU
+  double device_reread = 0;  // of what windows read again, and no cache of the device's holds
+  double up = 0, down = 0;   // that would be copied to the device and back if it lived twice
+  int host_touches = 0;      // times that it is handed to the CPU
 
   bool crosses() const { return up + down > 0; }
 };
@@ -37,6 +39,7 @@ struct PlacementOptions {
   MemoryPolicy policy = MemoryPolicy::automatic;
   double expected_runs = 1;
   bool weights_in_file = false;  // packed weights lie in a mapped file, which a heap may take as it is
+  const std::map<std::string, std::string>* heaps = nullptr;  // as PlanOptions::heaps
 };
 
 class Placement {
@@ -62,7 +65,7 @@ class Placement {
   const Place& staging() const { return staging_; }  // the CPU's side of copies
   Place weights(double bytes) const;                 // of the device's kernels
   // Of a tensor that both sides touch. Side::both: it lives once; else twice, kept equal by copies.
-  Place crossing(const Traffic& traffic) const;
+  Place crossing(const std::string& name, const Traffic& traffic) const;
 
  private:
   struct Known {
@@ -72,12 +75,16 @@ class Placement {
   std::vector<Known> device_heaps(bool host_sees) const;
   Place choose_local() const;
   Place choose_staging() const;
+  double seconds_in(const Traffic& traffic, const Heap& heap, const HeapSpeed& speed) const;
   double seconds_apart(const Traffic& traffic) const;
+  // Throws Error where a heap was asked for that cannot be.
+  const Known* asked_for(const std::string& name, std::span<const Known> heaps) const;
 
   std::span<const Device* const> devices_;
   std::span<const DeviceSpeed> speeds_;
   PlacementOptions options_;
   std::size_t host_ = 0;
+  double rereads_ = 0.5;  // as MachineSpeed::rereads
   std::vector<Known> main_heaps_;
   Place local_, host_place_, staging_;
   HeapSpeed local_speed_, staging_speed_;

@@ -49,7 +49,8 @@ class Planner {
           std::span<const DeviceSpeed> speeds, const PlanOptions& options)
       : devices_(devices),
         options_(options),
-        placement_(devices, speeds, {options.policy, options.expected_runs, options.weights_in_file}),
+        placement_(devices, speeds,
+                   {options.policy, options.expected_runs, options.weights_in_file, &options.heaps}),
         program_(planning::lower(graph, placement_, {options.expected_runs, &options.choices})) {
     storages_ = planning::share_storage(program_, placement_);
     std::erase_if(program_.code,
@@ -330,7 +331,10 @@ Planned make_plan(const Graph& graph, std::span<const Device* const> devices,
                   const PlanOptions& options) {
   std::vector<DeviceSpeed> speeds = options.speeds;
   if (speeds.empty()) {
-    for (const Device* device : devices) speeds.push_back(assumed_speed(*device));
+    for (const Device* device : devices) {
+      const DeviceModel* model = device->model();
+      speeds.push_back(model != nullptr ? model->expected.memory : assumed_speed(*device));
+    }
   }
   return Planner(graph, devices, speeds, options).run();
 }
