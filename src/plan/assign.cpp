@@ -88,7 +88,7 @@ class Assigning {
     const auto read = [&](ValueId id, Side side) {
       const auto bytes = static_cast<double>(graph_.value(id).desc.bytes());
       Traffic& sum = traffic(id);
-      (side == Side::host ? sum.host_read : sum.device_read) += bytes;
+      if (side == Side::host) sum.host_read += bytes;
       sum.host_touches += side == Side::host;
       if (home(id) != side && !moves[static_cast<std::size_t>(id)]) {
         moves[static_cast<std::size_t>(id)] = true;
@@ -98,23 +98,46 @@ class Assigning {
     const auto written = [&](ValueId id) {
       const auto bytes = static_cast<double>(graph_.value(id).desc.bytes());
       Traffic& sum = traffic(id);
-      (home(id) == Side::host ? sum.host_write : sum.device_write) += bytes;
+      if (home(id) == Side::host) sum.host_write += bytes;
       sum.host_touches += home(id) == Side::host;
     };
     for (const ValueId id : graph_.inputs) written(id);
     for (const ValueId id : graph_.outputs) read(id, Side::host);
     for (std::size_t n = 0; n < graph_.nodes().size(); ++n) {
       const Node& node = graph_.nodes()[n];
-      if (is_view(graph_, node)) continue;
+      const Side side = placement_.side_of(result_.device[n]);
+      if (is_view(graph_, node)) {
+        // Bytes that a join wants on its side, and another wrote.
+        for (const ValueId id : node.src) {
+          if (graph_.value(id).constant || home(id) == side || moves[static_cast<std::size_t>(id)])
+            continue;
+          moves[static_cast<std::size_t>(id)] = true;
+          (side == Side::host ? traffic(id).down : traffic(id).up) += bytes_of(id);
+        }
+        continue;
+      }
       for (const ValueId id : node.dst) written(id);
       for (const ValueId id : node.src) {
-        if (graph_.value(id).constant) continue;
-        const Side side = placement_.side_of(result_.device[n]);
-        read(id, side);
-        if (side == Side::device)
-          traffic(id).device_reread +=
-              static_cast<double>(graph_.value(id).desc.bytes()) * rereads(node.op);
+        if (!graph_.value(id).constant) read(id, side);
       }
+      if (side == Side::device) touch(node);
+    }
+  }
+
+  double bytes_of(ValueId id) const { return static_cast<double>(graph_.value(id).desc.bytes()); }
+
+  void touch(const Node& node) {
+    const Cost cost = node.op.cost(graph_.descs(node.src), graph_.descs(node.dst));
+    for (std::size_t i = 0; i < node.src.size(); ++i) {
+      const ValueId id = node.src[i];
+      if (graph_.value(id).constant) continue;
+      const double bytes = bytes_of(id);
+      traffic(id).touches.push_back({bytes, 0, i == 0 ? bytes * rereads(node.op) : 0,
+                                     std::max(0.0, cost.bytes - bytes), cost.flops});
+    }
+    for (const ValueId id : node.dst) {
+      const double bytes = bytes_of(id);
+      traffic(id).touches.push_back({0, bytes, 0, std::max(0.0, cost.bytes - bytes), cost.flops});
     }
   }
 

@@ -40,7 +40,10 @@ Placement::Placement(std::span<const Device* const> devices, std::span<const Dev
   for (std::size_t i = 0; i < devices[0]->heaps().size(); ++i) {
     main_heaps_.push_back({devices[0]->heaps()[i], speeds[0].heaps.at(i)});
   }
-  if (const DeviceModel* model = devices[0]->model()) rereads_ = model->expected.rereads;
+  if (const DeviceModel* model = devices[0]->model()) {
+    rereads_ = model->expected.rereads;
+    device_flops_ = model->expected.device_flops;
+  }
   local_ = choose_local();
   const auto speed_of = [&](const Heap* heap) {
     for (std::size_t d = 0; d < devices_.size(); ++d) {
@@ -70,11 +73,21 @@ std::vector<Placement::Known> Placement::device_heaps(bool host_sees) const {
   return found;
 }
 
+// A kernel takes the longer of its arithmetic and its memory, so that of a tensor counts what its place
+// adds to that.
 double Placement::seconds_in(const Traffic& traffic, const Heap& heap, const HeapSpeed& speed) const {
-  const double again = heap.traits().device_cached ? 0 : rereads_ * traffic.device_reread;
-  return seconds(traffic.host_read, speed.host_read) + seconds(traffic.host_write, speed.host_write) +
-         seconds(traffic.device_read + again, speed.device_read) +
-         seconds(traffic.device_write, speed.device_write) + traffic.host_touches * speed.map_seconds;
+  double total = seconds(traffic.host_read, speed.host_read) +
+                 seconds(traffic.host_write, speed.host_write) +
+                 traffic.host_touches * speed.map_seconds;
+  const double again = heap.traits().device_cached ? 0 : rereads_;
+  for (const Touch& touch : traffic.touches) {
+    const double mine = seconds(touch.read + again * touch.reread, speed.device_read) +
+                        seconds(touch.written, speed.device_write);
+    const double other = touch.other > 0 ? seconds(touch.other, local_speed_.device_read) : 0;
+    const double compute = device_flops_ > 0 ? touch.flops / device_flops_ : 0;
+    total += std::max(compute, mine + other) - std::max(compute, other);
+  }
+  return total;
 }
 
 const Placement::Known* Placement::asked_for(const std::string& name,
@@ -117,8 +130,8 @@ Place Placement::choose_local() const {
   }
   const auto cost = [&](const Known& k) {
     constexpr double kBytes = 1e6;  // of a tensor as they come
-    const Traffic traffic{
-        .device_read = kBytes, .device_write = kBytes, .device_reread = kUsualRereads * kBytes};
+    Traffic traffic;
+    traffic.touches.push_back({kBytes, kBytes, kUsualRereads * kBytes});
     const double device = seconds_in(traffic, *k.heap, k.speed);
     if (!shared) return device;
     return device + seconds(kBytes, k.speed.host_read) + seconds(kBytes, k.speed.host_write) +
@@ -192,7 +205,7 @@ Place Placement::weights(double bytes) const {
 
 double Placement::seconds_apart(const Traffic& traffic) const {
   Traffic host = traffic, device = traffic;
-  host.device_read = host.device_write = host.device_reread = 0;
+  host.touches.clear();
   device.host_read = device.host_write = 0;
   device.host_touches = 0;
   double total =

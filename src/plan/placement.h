@@ -24,13 +24,20 @@ struct Place {
   std::string why;
 };
 
+// One kernel of the device and what it does to a tensor, in bytes.
+struct Touch {
+  double read = 0, written = 0;
+  double reread = 0;  // by windows, which cost where no cache of the device's holds it
+  double other = 0;   // what the same kernel reads and writes beside this tensor
+  double flops = 0;   // of the kernel, which go on meanwhile
+};
+
 // What happens to a tensor in one run, in bytes.
 struct Traffic {
   double host_read = 0, host_write = 0;
-  double device_read = 0, device_write = 0;
-  double device_reread = 0;  // of what windows read again, and no cache of the device's holds
-  double up = 0, down = 0;   // that would be copied to the device and back if it lived twice
-  int host_touches = 0;      // times that it is handed to the CPU
+  std::vector<Touch> touches;
+  double up = 0, down = 0;  // that would be copied to the device and back if it lived twice
+  int host_touches = 0;     // times that it is handed to the CPU
 
   bool crosses() const { return up + down > 0; }
 };
@@ -84,7 +91,8 @@ class Placement {
   std::span<const DeviceSpeed> speeds_;
   PlacementOptions options_;
   std::size_t host_ = 0;
-  double rereads_ = 0.5;  // as MachineSpeed::rereads
+  double rereads_ = 0.5;     // as MachineSpeed::rereads
+  double device_flops_ = 0;  // as MachineSpeed::device_flops
   std::vector<Known> main_heaps_;
   Place local_, host_place_, staging_;
   HeapSpeed local_speed_, staging_speed_;
