@@ -161,6 +161,21 @@ std::vector<DeviceInfo> devices(bool refresh) {
   return result;
 }
 
+std::vector<BoardInfo> boards() {
+  std::vector<BoardInfo> found;
+  for (const Backend& backend : all_backends()) {
+    if (!backend.by_name_only) continue;
+    for (const auto& device : backend.devices({})) {
+      const DeviceModel* model = device->model();
+      if (model == nullptr) continue;
+      found.push_back({std::string(device->name()), device->description(), {}});
+      for (const PublishedTime& one : model->published)
+        found.back().published.push_back({one.network, one.memory, one.seconds, one.source});
+    }
+  }
+  return found;
+}
+
 std::string_view version() { return MARU_VERSION; }
 
 }  // namespace maru

@@ -116,12 +116,22 @@ class Assigning {
         }
         continue;
       }
-      for (const ValueId id : node.dst) written(id);
+      for (const ValueId id : node.dst) {
+        written(id);
+        traffic(id).host_results += side == Side::host && !reads_from_device(node);
+      }
       for (const ValueId id : node.src) {
         if (!graph_.value(id).constant) read(id, side);
       }
       if (side == Side::device) touch(node);
     }
+  }
+
+  // Then the CPU waits before it, wherever it writes.
+  bool reads_from_device(const Node& node) {
+    return std::ranges::any_of(node.src, [&](ValueId id) {
+      return graph_.value(id).constant == nullptr && home(id) == Side::device;
+    });
   }
 
   double bytes_of(ValueId id) const { return static_cast<double>(graph_.value(id).desc.bytes()); }

@@ -79,6 +79,9 @@ double Placement::seconds_in(const Traffic& traffic, const Heap& heap, const Hea
   double total = seconds(traffic.host_read, speed.host_read) +
                  seconds(traffic.host_write, speed.host_write) +
                  traffic.host_touches * speed.map_seconds;
+  // Memory that is handed over is written after a wait for the device; other memory only where the
+  // device has not done with it.
+  if (!heap.traits().concurrent) total += traffic.host_results * speeds_[0].wait_seconds;
   const double again = heap.traits().device_cached ? 0 : rereads_;
   for (const Touch& touch : traffic.touches) {
     const double mine = seconds(touch.read + again * touch.reread, speed.device_read) +
@@ -174,7 +177,12 @@ Place Placement::weights(double bytes) const {
     double cost, weighed;
   };
   std::vector<Way> ways;
-  const auto heaps = device_heaps(options_.policy == MemoryPolicy::zero_copy);
+  auto heaps = device_heaps(options_.policy == MemoryPolicy::zero_copy);
+  // Kernels read weights once for each tile of their results: no memory for them where nothing caches
+  // it.
+  const auto is_cached = [](const Known& k) { return k.heap->traits().device_cached; };
+  if (options_.policy == MemoryPolicy::automatic && std::ranges::any_of(heaps, is_cached))
+    std::erase_if(heaps, [&](const Known& k) { return !is_cached(k); });
   for (const Known& known : heaps) {
     const MemoryTraits& traits = known.heap->traits();
     const bool from_file = options_.weights_in_file && traits.imports;
@@ -207,7 +215,7 @@ double Placement::seconds_apart(const Traffic& traffic) const {
   Traffic host = traffic, device = traffic;
   host.touches.clear();
   device.host_read = device.host_write = 0;
-  device.host_touches = 0;
+  device.host_touches = device.host_results = host.host_results = 0;
   double total =
       seconds_in(host, *staging_.heap, staging_speed_) + seconds_in(device, *local_.heap, local_speed_);
   if (traffic.up > 0) total += speeds_[0].transfer_seconds + seconds(traffic.up, speeds_[0].upload);

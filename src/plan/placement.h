@@ -38,6 +38,7 @@ struct Traffic {
   std::vector<Touch> touches;
   double up = 0, down = 0;  // that would be copied to the device and back if it lived twice
   int host_touches = 0;     // times that it is handed to the CPU
+  int host_results = 0;     // of them, for a kernel there to write it that waits for nothing else
 
   bool crosses() const { return up + down > 0; }
 };

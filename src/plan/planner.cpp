@@ -10,6 +10,7 @@
 
 #include "base/error.h"
 #include "plan/arena.h"
+#include "plan/cost.h"
 #include "plan/placement.h"
 #include "plan/storage.h"
 #include "plan/waits.h"
@@ -325,6 +326,39 @@ class Planner {
   std::vector<PackedConstant> constants_;
 };
 
+// Tensors are placed one by one, while waits and copies are shared: where the CPU computes in the
+// middle, all tensors alike can be the better way, and then is taken.
+Planned better_of_all(Planned plan, const Graph& graph, std::span<const Device* const> devices,
+                      std::span<const DeviceSpeed> speeds, const PlanOptions& options) {
+  const bool is_mixed = std::ranges::any_of(plan.plan.steps, [](const Step& step) {
+    return step.kind == Step::Kind::kernel && step.device != 0;
+  });
+  if (options.policy != MemoryPolicy::automatic || devices[0]->is_host() || !is_mixed ||
+      !options.heaps.empty())
+    return plan;
+  const DeviceModel* model = devices[0]->model();
+  const MachineSpeed speed = model != nullptr ? model->expected : MachineSpeed{speeds[0]};
+  double least = cost_of(plan.plan, devices, speed).total();
+  for (const MemoryPolicy policy : {MemoryPolicy::copy, MemoryPolicy::zero_copy}) {
+    PlanOptions alike = options;
+    alike.policy = policy;
+    std::optional<Planned> other;
+    try {
+      other = Planner(graph, devices, speeds, alike).run();
+    } catch (const Error&) {
+      continue;  // this device has no such memory
+    }
+    const PlanCost cost = cost_of(other->plan, devices, speed);
+    if (cost.total() >= least || cost.uncached_read_bytes > 0) continue;
+    least = cost.total();
+    plan = *std::move(other);
+    plan.plan.policy = to_string(options.policy);
+    for (Region& region : plan.plan.regions)
+      region.why += "; better by the model than tensor by tensor";
+  }
+  return plan;
+}
+
 }  // namespace
 
 Planned make_plan(const Graph& graph, std::span<const Device* const> devices,
@@ -336,7 +370,7 @@ Planned make_plan(const Graph& graph, std::span<const Device* const> devices,
       speeds.push_back(model != nullptr ? model->expected.memory : assumed_speed(*device));
     }
   }
-  return Planner(graph, devices, speeds, options).run();
+  return better_of_all(Planner(graph, devices, speeds, options).run(), graph, devices, speeds, options);
 }
 
 Planned make_plan(const Graph& graph, const Device& device, const PlanOptions& options) {

@@ -80,6 +80,15 @@ bool all_f32(const Call& call) {
   return true;
 }
 
+// The CPU's kernels beside the board like blocks of channels, so the board must know these.
+bool can_copy(const TensorDesc& src, const TensorDesc& dst) {
+  const auto is_known = [](const Layout& layout) {
+    return layout.kind == Layout::Kind::plain || layout.kind == Layout::Kind::blocked;
+  };
+  if (!is_known(src.layout) || !is_known(dst.layout)) return false;
+  return src.layout.dense() == dst.layout.dense() || (src.dtype == DType::f32 && src.shape.rank() == 4);
+}
+
 class BoardDevice final : public Device {
  public:
   explicit BoardDevice(Profile profile)
@@ -108,12 +117,17 @@ class BoardDevice final : public Device {
     const bool is_copy = call.op.as<Identity>() != nullptr;
     if (!is_copy && call.op.as<Preprocess>() == nullptr && !all_f32(call)) return {};
     if (is_copy && call.dst.size() != 1) return {};
+    if (is_copy && !can_copy(call.src[0], call.dst[0])) return {};
     Offer offer;
     offer.kernel = "reference";
     offer.src.assign(call.src.size(), Layout::plain());
     offer.dst.assign(call.dst.size(), Layout::plain());
     offer.seconds = profile_.model.expected.memory.launch_seconds;
     offer.src_window = offer.dst_window = is_copy;
+    if (is_copy) {
+      offer.src[0] = call.src[0].layout.dense();
+      offer.dst[0] = call.dst[0].layout.dense();
+    }
     return {offer};
   }
   std::unique_ptr<Kernel> compile(const Call& call, const Offer&) const override {

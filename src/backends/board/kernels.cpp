@@ -17,6 +17,26 @@ void copy(const TensorView& src, const TensorView& dst) {
             src.desc.count() / images * size, images);
 }
 
+// Between layouts, element by element; channels that only fill up a block become zero.
+void reorder(const TensorView& src, const TensorView& dst) {
+  const Shape& shape = src.desc.shape;
+  const std::int64_t pixels = shape[2] * shape[3];
+  const auto place = [&](const TensorDesc& desc, std::int64_t image, std::int64_t channel) {
+    const std::int64_t block = desc.layout.block;
+    return image * desc.image_stride() + channel / block * block * pixels + channel % block;
+  };
+  const std::int64_t unit = dst.desc.layout.is_window() ? 1 : dst.desc.layout.block;
+  const std::int64_t filled = (shape[1] + unit - 1) / unit * unit;
+  for (std::int64_t n = 0; n < shape[0]; ++n) {
+    for (std::int64_t c = 0; c < filled; ++c) {
+      const float* from = src.as<const float>() + place(src.desc, n, std::min(c, shape[1] - 1));
+      float* to = dst.as<float>() + place(dst.desc, n, c);
+      for (std::int64_t i = 0; i < pixels; ++i)
+        to[i * dst.desc.layout.block] = c < shape[1] ? from[i * src.desc.layout.block] : 0;
+    }
+  }
+}
+
 struct Taps {
   std::int64_t first, end;  // of the row's results that this tap has a pixel for
 };
@@ -78,7 +98,10 @@ void conv(const Conv& op, Views src, Views dst) {
 }  // namespace
 
 void compute(const Op& op, Views src, Views dst) {
-  if (op.as<Identity>() != nullptr) return copy(src[0], dst[0]);
+  if (op.as<Identity>() != nullptr) {
+    const bool is_same = src[0].desc.layout.dense() == dst[0].desc.layout.dense();
+    return is_same ? copy(src[0], dst[0]) : reorder(src[0], dst[0]);
+  }
   if (const auto* found = op.as<Conv>(); found != nullptr && src[0].desc.dtype == DType::f32)
     return conv(*found, src, dst);
   op.reference(src, dst);

@@ -123,6 +123,10 @@ Profile parse_profile(std::string_view text) {
     machine("host_flops", kGiga, Better::more, &MachineSpeed::host_flops);
     machine("rereads", 1, Better::less, &MachineSpeed::rereads);
     for (const Json& heap : json.at("heaps")) add_heap(profile, heap);
+    for (const Json& one : json.value("published", Json::array())) {
+      profile.model.published.push_back({one.at("network"), one.at("memory"), one.at("seconds"),
+                                         json.at("sources").at(one.at("source")).at("title")});
+    }
   } catch (const std::exception& error) {
     throw Error("board " + profile.name, "a profile as docs/boards.md tells", error.what());
   }
