@@ -195,7 +195,9 @@ TEST(BoardPlacement, FollowsFromWhatTheMemoryDoes) {
     for (const MemoryPolicy policy : kAllPolicies)
       text += fmt::format("{} {}: {}\n", board, testing::policy_word(policy), classes(board, policy));
   }
-  EXPECT_EQ(text, R"(tk1 auto: weights managed, own device, photo managed, to the CPU managed, from it managed, scores managed
+  EXPECT_EQ(
+      text,
+      R"(tk1 auto: weights managed, own device, photo managed, to the CPU managed, from it managed, scores managed
 tk1 copy: weights device, own device, photo host+device, to the CPU device+host, from it host+device, scores host
 tk1 zero_copy: weights pinned, own pinned, photo pinned, to the CPU pinned, from it pinned, scores pinned
 tx2 auto: weights managed, own device, photo managed, to the CPU managed, from it managed, scores host
