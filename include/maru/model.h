@@ -59,6 +59,18 @@ struct DeviceInfo {
   double upload, download;  // bytes a second between the CPU's and the device's memory; 0: one memory
 };
 
+// A machine that is not here: its memory is imitated and its times are modelled, never measured.
+struct BoardInfo {
+  struct Published {
+    std::string network, memory;  // "copy", "zero-copy"
+    double seconds;
+    std::string source;
+  };
+  std::string name;  // what ModelOptions::device takes
+  std::string description;
+  std::vector<Published> published;
+};
+
 struct LayerInfo {
   std::string name, op, attributes;
   std::vector<TensorInfo> src, dst;
@@ -128,6 +140,8 @@ MARU_API Preprocessing card_preprocessing(const std::filesystem::path& path);
 // What this build can run on here, best first. Memory is measured when it never was on this machine, or
 // when `refresh` says so, which takes some tenths of a second for each device.
 MARU_API std::vector<DeviceInfo> devices(bool refresh = false);
+// The virtual boards that this build knows.
+MARU_API std::vector<BoardInfo> boards();
 MARU_API std::string_view version();
 
 }  // namespace maru

@@ -2,6 +2,7 @@
 #include <maru/pack.h>
 
 #include <algorithm>
+#include <nlohmann/json.hpp>
 
 #include "api/loading.h"
 #include "api/packed.h"
@@ -9,6 +10,7 @@
 #include "device/registry.h"
 #include "measure/probe.h"
 #include "plan/check.h"
+#include "plan/cost.h"
 #include "run/weights.h"
 
 namespace maru {
@@ -83,8 +85,19 @@ const std::string& Model::name() const { return state_->name; }
 const std::vector<std::string>& Model::labels() const { return state_->labels; }
 const std::vector<std::string>& Model::notes() const { return state_->notes; }
 std::int64_t Model::batch() const { return state_->batch; }
-std::string Model::plan_text() const { return state_->plan.text(); }
-std::string Model::plan_json() const { return state_->plan.json(); }
+std::string Model::plan_text() const {
+  const DeviceModel* model = state_->devices[0]->model();
+  if (model == nullptr) return state_->plan.text();
+  return state_->plan.text() + cost_of(state_->plan, state_->device_list, *model).text();
+}
+
+std::string Model::plan_json() const {
+  const DeviceModel* model = state_->devices[0]->model();
+  if (model == nullptr) return state_->plan.json();
+  nlohmann::json json = nlohmann::json::parse(state_->plan.json());
+  json["modelled"] = nlohmann::json::parse(cost_of(state_->plan, state_->device_list, *model).json());
+  return json.dump(2);
+}
 
 std::string Model::proof() const {
   if (!state_->check) return {};
@@ -157,6 +170,21 @@ std::vector<DeviceInfo> devices(bool refresh) {
     result.push_back(std::move(info));
   }
   return result;
+}
+
+std::vector<BoardInfo> boards() {
+  std::vector<BoardInfo> found;
+  for (const Backend& backend : all_backends()) {
+    if (!backend.by_name_only) continue;
+    for (const auto& device : backend.devices({})) {
+      const DeviceModel* model = device->model();
+      if (model == nullptr) continue;
+      found.push_back({std::string(device->name()), device->description(), {}});
+      for (const PublishedTime& one : model->published)
+        found.back().published.push_back({one.network, one.memory, one.seconds, one.source});
+    }
+  }
+  return found;
 }
 
 std::string_view version() { return MARU_VERSION; }

@@ -67,6 +67,8 @@ struct DeviceOptions {
       false;  // compile() may measure several variants of a kernel, and keeps its choice on disk
 };
 
+struct DeviceModel;  // device/speed.h
+
 class Device {
  public:
   virtual ~Device() = default;
@@ -76,12 +78,15 @@ class Device {
   // session's thread.
   virtual bool is_host() const { return false; }
   virtual std::span<const Heap* const> heaps() const = 0;
+  // Of a device that stands for one that is elsewhere: the figures to plan with, since measuring would
+  // show this machine. Null: it is itself, and can be measured. Lives as long as the device.
+  virtual const DeviceModel* model() const { return nullptr; }
   virtual std::unique_ptr<Queue> make_queue() const = 0;
   // Channels in a block of the layout that it prefers for images; 1 where it prefers none. Merged
   // convolutions begin at multiples of it.
   virtual int channel_block() const = 0;
-  // Every way to run the call; none when this device cannot. Of Identity, which planners copy with, there
-  // must be one for exact layouts of its own, windows included on both sides.
+  // Every way to run the call; none when this device cannot. Of Identity, which planners copy with,
+  // there must be one for exact layouts of its own, windows included on both sides.
   virtual std::vector<Offer> offers(const Call& call) const = 0;
   // `call` has exact layouts that `offer` allows. Safe to call from several threads at once.
   virtual std::unique_ptr<Kernel> compile(const Call& call, const Offer& offer) const = 0;

@@ -7,6 +7,7 @@ namespace maru {
 std::vector<std::unique_ptr<Device>> all_devices(const DeviceOptions& options) {
   std::vector<std::unique_ptr<Device>> all;
   for (const Backend& backend : all_backends()) {
+    if (backend.by_name_only) continue;
     for (auto& device : backend.devices(options)) all.push_back(std::move(device));
   }
   return all;
@@ -15,13 +16,16 @@ std::vector<std::unique_ptr<Device>> all_devices(const DeviceOptions& options) {
 std::unique_ptr<Device> open_device(std::string_view name, const DeviceOptions& options) {
   const std::string_view wanted = name.substr(0, name.find(':'));
   for (const Backend& backend : all_backends()) {
-    if (name != "auto" && wanted != backend.name) continue;
+    if (name == "auto" ? backend.by_name_only : wanted != backend.name) continue;
     for (auto& device : backend.devices(options)) {
       if (name == "auto" || name == device->name()) return std::move(device);
     }
   }
   std::string known = "auto";
-  for (const auto& device : all_devices(options)) known += fmt::format(", {}", device->name());
+  for (const Backend& backend : all_backends()) {
+    if (backend.by_name_only && wanted != backend.name) continue;
+    for (const auto& device : backend.devices(options)) known += fmt::format(", {}", device->name());
+  }
   throw Error("device", fmt::format("one of {}", known), fmt::format("\"{}\"", name),
               "`maru devices` to see what this machine offers");
 }

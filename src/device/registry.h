@@ -15,12 +15,14 @@ struct Backend {
   std::string_view name;
   // Devices that are there and work, best first. Starts the backend's runtime, which may take a while.
   std::vector<std::unique_ptr<Device>> (*devices)(const DeviceOptions& options);
+  // Its devices stand for others: never picked for "auto" nor in all_devices(), opened by name alone.
+  bool by_name_only = false;
 };
 
 // Preferred ones first.
 std::span<const Backend> all_backends();
 
-// The devices of all backends, best first.
+// The devices of all backends but those opened by name alone, best first.
 std::vector<std::unique_ptr<Device>> all_devices(const DeviceOptions& options);
 
 // The device of that name, or the first for "auto"; backends before it in the list of those that could

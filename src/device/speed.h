@@ -2,6 +2,7 @@
 // Plain values; the planner decides by them, the probe (measure/probe.h) takes them.
 #pragma once
 
+#include <string>
 #include <vector>
 
 #include "device/device.h"
@@ -26,6 +27,29 @@ struct DeviceSpeed {
   bool measured = false;
 
   bool operator==(const DeviceSpeed&) const = default;
+};
+
+// Speeds of a machine, its arithmetic included.
+struct MachineSpeed {
+  DeviceSpeed memory;
+  double device_flops = 0;  // a second, of convolutions and alike; 0: not known
+  double host_flops = 0;    // the same of the CPU beside it, all cores
+  double rereads = 0;  // how much of what a window reads again comes from memory where nothing caches:
+                       // 0 none (a kernel keeps it), 1 all
+};
+
+// What somebody else has measured on such a machine.
+struct PublishedTime {
+  std::string network, memory;  // "copy" or "zero-copy"
+  double seconds = 0;           // of one image
+  std::string source;
+};
+
+// What is known of a device without measuring it: the figures to plan with, and how much better or
+// worse those that nobody knows may be.
+struct DeviceModel {
+  MachineSpeed expected, best, worst;
+  std::vector<PublishedTime> published{};
 };
 
 // Cautious figures from traits alone, where nothing was measured.

@@ -12,7 +12,7 @@ namespace maru {
 // has it.
 DeviceSpeed probe(const Device& device, std::size_t bytes = std::size_t{32} << 20);
 
-// What was measured before for this device, driver and set of heaps, or a new probe, which is kept.
+// What the device's model says, where it has one; else what was measured before for this device, driver and set of heaps, or a new probe, which is kept.
 DeviceSpeed speed_of(const Device& device, bool refresh = false);
 
 }  // namespace maru

@@ -5,7 +5,9 @@
 
 #include "base/error.h"
 #include "ops/concat.h"
+#include "ops/conv.h"
 #include "ops/identity.h"
+#include "ops/pool.h"
 #include "ops/reshape.h"
 #include "ops/slice.h"
 
@@ -86,7 +88,7 @@ class Assigning {
     const auto read = [&](ValueId id, Side side) {
       const auto bytes = static_cast<double>(graph_.value(id).desc.bytes());
       Traffic& sum = traffic(id);
-      (side == Side::host ? sum.host_read : sum.device_read) += bytes;
+      if (side == Side::host) sum.host_read += bytes;
       sum.host_touches += side == Side::host;
       if (home(id) != side && !moves[static_cast<std::size_t>(id)]) {
         moves[static_cast<std::size_t>(id)] = true;
@@ -96,18 +98,56 @@ class Assigning {
     const auto written = [&](ValueId id) {
       const auto bytes = static_cast<double>(graph_.value(id).desc.bytes());
       Traffic& sum = traffic(id);
-      (home(id) == Side::host ? sum.host_write : sum.device_write) += bytes;
+      if (home(id) == Side::host) sum.host_write += bytes;
       sum.host_touches += home(id) == Side::host;
     };
     for (const ValueId id : graph_.inputs) written(id);
     for (const ValueId id : graph_.outputs) read(id, Side::host);
     for (std::size_t n = 0; n < graph_.nodes().size(); ++n) {
       const Node& node = graph_.nodes()[n];
-      if (is_view(graph_, node)) continue;
-      for (const ValueId id : node.dst) written(id);
-      for (const ValueId id : node.src) {
-        if (!graph_.value(id).constant) read(id, placement_.side_of(result_.device[n]));
+      const Side side = placement_.side_of(result_.device[n]);
+      if (is_view(graph_, node)) {
+        // Bytes that a join wants on its side, and another wrote.
+        for (const ValueId id : node.src) {
+          if (graph_.value(id).constant || home(id) == side || moves[static_cast<std::size_t>(id)])
+            continue;
+          moves[static_cast<std::size_t>(id)] = true;
+          (side == Side::host ? traffic(id).down : traffic(id).up) += bytes_of(id);
+        }
+        continue;
       }
+      for (const ValueId id : node.dst) {
+        written(id);
+        traffic(id).host_results += side == Side::host && !reads_from_device(node);
+      }
+      for (const ValueId id : node.src) {
+        if (!graph_.value(id).constant) read(id, side);
+      }
+      if (side == Side::device) touch(node);
+    }
+  }
+
+  // Then the CPU waits before it, wherever it writes.
+  bool reads_from_device(const Node& node) {
+    return std::ranges::any_of(node.src, [&](ValueId id) {
+      return graph_.value(id).constant == nullptr && home(id) == Side::device;
+    });
+  }
+
+  double bytes_of(ValueId id) const { return static_cast<double>(graph_.value(id).desc.bytes()); }
+
+  void touch(const Node& node) {
+    const Cost cost = node.op.cost(graph_.descs(node.src), graph_.descs(node.dst));
+    for (std::size_t i = 0; i < node.src.size(); ++i) {
+      const ValueId id = node.src[i];
+      if (graph_.value(id).constant) continue;
+      const double bytes = bytes_of(id);
+      traffic(id).touches.push_back({bytes, 0, i == 0 ? bytes * rereads(node.op) : 0,
+                                     std::max(0.0, cost.bytes - bytes), cost.flops});
+    }
+    for (const ValueId id : node.dst) {
+      const double bytes = bytes_of(id);
+      traffic(id).touches.push_back({0, bytes, 0, std::max(0.0, cost.bytes - bytes), cost.flops});
     }
   }
 
@@ -116,7 +156,7 @@ class Assigning {
     const Traffic& traffic = traffic_[family(value)];
     const bool by_host = result_.home[value] == Side::host;
     if (!traffic.crosses()) return by_host ? placement_.host() : placement_.local();
-    Place place = placement_.crossing(traffic);
+    Place place = placement_.crossing(graph_.values()[family(value)].name, traffic);
     if (place.side == Side::both || by_host) return place;
     // It lives twice: here as the device writes it; the other is made where the CPU reads it.
     Place local = placement_.local();
@@ -152,6 +192,17 @@ std::optional<std::vector<std::int64_t>> channel_parts(const Graph& graph, const
     if (shape.rank() >= 2 && shape.axis(slice->axis) == 1) return offsets(node.dst);
   }
   return std::nullopt;
+}
+
+double rereads(const Op& op) {
+  const auto of = [](const Window& w) {
+    return std::max(0.0, static_cast<double>(w.kernel[0] * w.kernel[1]) /
+                                 static_cast<double>(w.stride[0] * w.stride[1]) -
+                             1);
+  };
+  if (const auto* conv = op.as<Conv>()) return of(conv->window);
+  if (const auto* pool = op.as<Pool>(); pool != nullptr && !pool->global) return of(pool->window);
+  return 0;
 }
 
 bool keeps_bytes(const Op& op) { return op.as<Identity>() || op.as<Reshape>() || op.as<Flatten>(); }

@@ -25,4 +25,7 @@ std::optional<std::vector<std::int64_t>> channel_parts(const Graph& graph, const
 // Whether the result is the very bytes of the operand: identity, reshape.
 bool keeps_bytes(const Op& op);
 
+// How often again an operator's windows read each byte of their operand, beyond the first time.
+double rereads(const Op& op);
+
 }  // namespace maru::planning

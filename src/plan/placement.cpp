@@ -18,11 +18,10 @@ double seconds(double bytes, double rate) {
   return rate > 0 ? bytes / rate : std::numeric_limits<double>::infinity();
 }
 
-double seconds_in(const Traffic& traffic, const HeapSpeed& speed) {
-  return seconds(traffic.host_read, speed.host_read) + seconds(traffic.host_write, speed.host_write) +
-         seconds(traffic.device_read, speed.device_read) +
-         seconds(traffic.device_write, speed.device_write) + traffic.host_touches * speed.map_seconds;
-}
+// What a tensor of the device alone has read again, of its bytes: convolutions of 3x3 are common.
+constexpr double kUsualRereads = 4;
+constexpr const char* kKernels = "kernels";
+constexpr const char* kApart = "apart";
 
 std::string time_text(double seconds) {
   return seconds < 1e-3 ? fmt::format("{:.0f} us", seconds * 1e6)
@@ -40,6 +39,10 @@ Placement::Placement(std::span<const Device* const> devices, std::span<const Dev
   }
   for (std::size_t i = 0; i < devices[0]->heaps().size(); ++i) {
     main_heaps_.push_back({devices[0]->heaps()[i], speeds[0].heaps.at(i)});
+  }
+  if (const DeviceModel* model = devices[0]->model()) {
+    rereads_ = model->expected.rereads;
+    device_flops_ = model->expected.device_flops;
   }
   local_ = choose_local();
   const auto speed_of = [&](const Heap* heap) {
@@ -70,6 +73,39 @@ std::vector<Placement::Known> Placement::device_heaps(bool host_sees) const {
   return found;
 }
 
+// A kernel takes the longer of its arithmetic and its memory, so that of a tensor counts what its place
+// adds to that.
+double Placement::seconds_in(const Traffic& traffic, const Heap& heap, const HeapSpeed& speed) const {
+  double total = seconds(traffic.host_read, speed.host_read) +
+                 seconds(traffic.host_write, speed.host_write) +
+                 traffic.host_touches * speed.map_seconds;
+  // Memory that is handed over is written after a wait for the device; other memory only where the
+  // device has not done with it.
+  if (!heap.traits().concurrent) total += traffic.host_results * speeds_[0].wait_seconds;
+  const double again = heap.traits().device_cached ? 0 : rereads_;
+  for (const Touch& touch : traffic.touches) {
+    const double mine = seconds(touch.read + again * touch.reread, speed.device_read) +
+                        seconds(touch.written, speed.device_write);
+    const double other = touch.other > 0 ? seconds(touch.other, local_speed_.device_read) : 0;
+    const double compute = device_flops_ > 0 ? touch.flops / device_flops_ : 0;
+    total += std::max(compute, mine + other) - std::max(compute, other);
+  }
+  return total;
+}
+
+const Placement::Known* Placement::asked_for(const std::string& name,
+                                             std::span<const Known> heaps) const {
+  if (options_.heaps == nullptr) return nullptr;
+  const auto wanted = options_.heaps->find(name);
+  if (wanted == options_.heaps->end() || wanted->second == kApart) return nullptr;
+  std::string known;
+  for (const Known& heap : heaps) {
+    if (heap.heap->name() == wanted->second) return &heap;
+    known += (known.empty() ? "" : " or ") + heap.heap->name();
+  }
+  throw Error(name, known, wanted->second);
+}
+
 Place Placement::choose_local() const {
   const std::string_view name = devices_[0]->name();
   const bool shared = is_split() && options_.policy == MemoryPolicy::zero_copy;
@@ -80,6 +116,15 @@ Place Placement::choose_local() const {
                 "none", shared ? "--memory copy" : "`maru devices`");
   }
   if (main_heaps_.size() == 1) return {Side::device, heaps[0].heap, kOneMemory};
+  if (const Known* asked = asked_for(kKernels, heaps))
+    return {Side::device, asked->heap, "it was asked for"};
+  if (shared) {
+    // Mapped memory in the sense of 2016: both sides may touch it at any time. Where there is none,
+    // that which is handed over.
+    const auto is_free = [](const Known& k) { return k.heap->traits().concurrent; };
+    if (std::ranges::any_of(heaps, is_free))
+      std::erase_if(heaps, [&](const Known& k) { return !is_free(k); });
+  }
   if (options_.policy == MemoryPolicy::copy) {
     const auto own =
         std::ranges::find_if(heaps, [](const Known& k) { return !k.heap->traits().host_visible; });
@@ -88,7 +133,9 @@ Place Placement::choose_local() const {
   }
   const auto cost = [&](const Known& k) {
     constexpr double kBytes = 1e6;  // of a tensor as they come
-    const double device = seconds(kBytes, k.speed.device_read) + seconds(kBytes, k.speed.device_write);
+    Traffic traffic;
+    traffic.touches.push_back({kBytes, kBytes, kUsualRereads * kBytes});
+    const double device = seconds_in(traffic, *k.heap, k.speed);
     if (!shared) return device;
     return device + seconds(kBytes, k.speed.host_read) + seconds(kBytes, k.speed.host_write) +
            k.speed.map_seconds;
@@ -130,7 +177,12 @@ Place Placement::weights(double bytes) const {
     double cost, weighed;
   };
   std::vector<Way> ways;
-  const auto heaps = device_heaps(options_.policy == MemoryPolicy::zero_copy);
+  auto heaps = device_heaps(options_.policy == MemoryPolicy::zero_copy);
+  // Kernels read weights once for each tile of their results: no memory for them where nothing caches
+  // it.
+  const auto is_cached = [](const Known& k) { return k.heap->traits().device_cached; };
+  if (options_.policy == MemoryPolicy::automatic && std::ranges::any_of(heaps, is_cached))
+    std::erase_if(heaps, [&](const Known& k) { return !is_cached(k); });
   for (const Known& known : heaps) {
     const MemoryTraits& traits = known.heap->traits();
     const bool from_file = options_.weights_in_file && traits.imports;
@@ -161,32 +213,43 @@ Place Placement::weights(double bytes) const {
 
 double Placement::seconds_apart(const Traffic& traffic) const {
   Traffic host = traffic, device = traffic;
-  host.device_read = host.device_write = 0;
+  host.touches.clear();
   device.host_read = device.host_write = 0;
-  device.host_touches = 0;
-  double total = seconds_in(host, staging_speed_) + seconds_in(device, local_speed_);
+  device.host_touches = device.host_results = host.host_results = 0;
+  double total =
+      seconds_in(host, *staging_.heap, staging_speed_) + seconds_in(device, *local_.heap, local_speed_);
   if (traffic.up > 0) total += speeds_[0].transfer_seconds + seconds(traffic.up, speeds_[0].upload);
   if (traffic.down > 0)
     total += speeds_[0].transfer_seconds + seconds(traffic.down, speeds_[0].download);
   return total;
 }
 
-Place Placement::crossing(const Traffic& traffic) const {
-  const std::vector<Known> heaps = device_heaps(true);
+Place Placement::crossing(const std::string& name, const Traffic& traffic) const {
+  std::vector<Known> heaps = device_heaps(true);
   const Place apart{Side::host, staging_.heap, "policy copy"};
   if (options_.policy == MemoryPolicy::copy) return apart;
+  if (const Known* asked = asked_for(name, heaps)) return {Side::both, asked->heap, "it was asked for"};
+  if (options_.heaps != nullptr && options_.heaps->contains(name))
+    return {Side::host, staging_.heap, "it was asked for"};
   if (heaps.empty()) return {Side::host, staging_.heap, "no heap that both sides see"};
   if (main_heaps_.size() == 1) return {Side::both, heaps[0].heap, kOneMemory};
-  const Known* best = &heaps[0];
-  for (const Known& known : heaps) {
-    if (seconds_in(traffic, known.speed) < seconds_in(traffic, best->speed) * kClearlyBetter)
-      best = &known;
-  }
-  const double once = seconds_in(traffic, best->speed);
   if (options_.policy == MemoryPolicy::zero_copy) {
     // One heap for all: what shares bytes with it must not be in another.
     return {Side::both, local_.heap, "policy zero-copy"};
   }
+  if (traffic.host_read > 0) {
+    // However little it is: whoever asks for results looks at them more than once.
+    std::erase_if(heaps, [](const Known& k) { return !k.heap->traits().host_cached; });
+    if (heaps.empty())
+      return {Side::host, staging_.heap,
+              "the CPU reads it, and no heap that both see is cached for it"};
+  }
+  const auto cost = [&](const Known& k) { return seconds_in(traffic, *k.heap, k.speed); };
+  const Known* best = &heaps[0];
+  for (const Known& known : heaps) {
+    if (cost(known) < cost(*best)) best = &known;
+  }
+  const double once = cost(*best);
   const double twice = seconds_apart(traffic);
   if (once <= twice) {
     return {Side::both, best->heap,

@@ -5,6 +5,7 @@
 #include <maru/types.h>
 
 #include <cstdint>
+#include <map>
 #include <span>
 #include <string>
 #include <vector>
@@ -23,12 +24,21 @@ struct Place {
   std::string why;
 };
 
+// One kernel of the device and what it does to a tensor, in bytes.
+struct Touch {
+  double read = 0, written = 0;
+  double reread = 0;  // by windows, which cost where no cache of the device's holds it
+  double other = 0;   // what the same kernel reads and writes beside this tensor
+  double flops = 0;   // of the kernel, which go on meanwhile
+};
+
 // What happens to a tensor in one run, in bytes.
 struct Traffic {
   double host_read = 0, host_write = 0;
-  double device_read = 0, device_write = 0;
+  std::vector<Touch> touches;
   double up = 0, down = 0;  // that would be copied to the device and back if it lived twice
   int host_touches = 0;     // times that it is handed to the CPU
+  int host_results = 0;     // of them, for a kernel there to write it that waits for nothing else
 
   bool crosses() const { return up + down > 0; }
 };
@@ -37,6 +47,7 @@ struct PlacementOptions {
   MemoryPolicy policy = MemoryPolicy::automatic;
   double expected_runs = 1;
   bool weights_in_file = false;  // packed weights lie in a mapped file, which a heap may take as it is
+  const std::map<std::string, std::string>* heaps = nullptr;  // as PlanOptions::heaps
 };
 
 class Placement {
@@ -62,7 +73,7 @@ class Placement {
   const Place& staging() const { return staging_; }  // the CPU's side of copies
   Place weights(double bytes) const;                 // of the device's kernels
   // Of a tensor that both sides touch. Side::both: it lives once; else twice, kept equal by copies.
-  Place crossing(const Traffic& traffic) const;
+  Place crossing(const std::string& name, const Traffic& traffic) const;
 
  private:
   struct Known {
@@ -72,12 +83,17 @@ class Placement {
   std::vector<Known> device_heaps(bool host_sees) const;
   Place choose_local() const;
   Place choose_staging() const;
+  double seconds_in(const Traffic& traffic, const Heap& heap, const HeapSpeed& speed) const;
   double seconds_apart(const Traffic& traffic) const;
+  // Throws Error where a heap was asked for that cannot be.
+  const Known* asked_for(const std::string& name, std::span<const Known> heaps) const;
 
   std::span<const Device* const> devices_;
   std::span<const DeviceSpeed> speeds_;
   PlacementOptions options_;
   std::size_t host_ = 0;
+  double rereads_ = 0.5;     // as MachineSpeed::rereads
+  double device_flops_ = 0;  // as MachineSpeed::device_flops
   std::vector<Known> main_heaps_;
   Place local_, host_place_, staging_;
   HeapSpeed local_speed_, staging_speed_;

@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "plan/arena.h"
 #include "plan/check.h"
+#include "plan/cost.h"
 #include "plan/placement.h"
 #include "plan/storage.h"
 #include "plan/waits.h"
@@ -50,7 +51,8 @@ class Planner {
           std::span<const DeviceSpeed> speeds, const PlanOptions& options)
       : devices_(devices),
         options_(options),
-        placement_(devices, speeds, {options.policy, options.expected_runs, options.weights_in_file}),
+        placement_(devices, speeds,
+                   {options.policy, options.expected_runs, options.weights_in_file, &options.heaps}),
         program_(planning::lower(graph, placement_, {options.expected_runs, &options.choices})) {
     storages_ = planning::share_storage(program_, placement_);
     std::erase_if(program_.code,
@@ -362,15 +364,52 @@ class Planner {
   Dataflow flow_;
 };
 
+// Tensors are placed one by one, while waits and copies are shared: where the CPU computes in the
+// middle, all tensors alike can be the better way, and then is taken.
+Planned better_of_all(Planned plan, const Graph& graph, std::span<const Device* const> devices,
+                      std::span<const DeviceSpeed> speeds, const PlanOptions& options) {
+  const bool is_mixed = std::ranges::any_of(plan.plan.steps, [](const Step& step) {
+    return step.kind == Step::Kind::kernel && step.device != 0;
+  });
+  if (options.policy != MemoryPolicy::automatic || devices[0]->is_host() || !is_mixed ||
+      !options.heaps.empty())
+    return plan;
+  const DeviceModel* model = devices[0]->model();
+  const MachineSpeed speed = model != nullptr ? model->expected : MachineSpeed{speeds[0]};
+  double least = cost_of(plan.plan, devices, speed).total();
+  for (const MemoryPolicy policy : {MemoryPolicy::copy, MemoryPolicy::zero_copy}) {
+    PlanOptions alike = options;
+    alike.policy = policy;
+    std::optional<Planned> other;
+    try {
+      other = Planner(graph, devices, speeds, alike).run();
+    } catch (const Error&) {
+      continue;  // this device has no such memory
+    }
+    const PlanCost cost = cost_of(other->plan, devices, speed);
+    if (cost.total() >= least || cost.uncached_read_bytes > 0) continue;
+    least = cost.total();
+    plan = *std::move(other);
+    plan.plan.policy = to_string(options.policy);
+    for (Region& region : plan.plan.regions)
+      region.why += "; better by the model than tensor by tensor";
+  }
+  return plan;
+}
+
 }  // namespace
 
 Planned make_plan(const Graph& graph, std::span<const Device* const> devices,
                   const PlanOptions& options) {
   std::vector<DeviceSpeed> speeds = options.speeds;
   if (speeds.empty()) {
-    for (const Device* device : devices) speeds.push_back(assumed_speed(*device));
+    for (const Device* device : devices) {
+      const DeviceModel* model = device->model();
+      speeds.push_back(model != nullptr ? model->expected.memory : assumed_speed(*device));
+    }
   }
-  Planned planned = Planner(graph, devices, speeds, options).run();
+  Planned planned =
+      better_of_all(Planner(graph, devices, speeds, options).run(), graph, devices, speeds, options);
   if (options.check || is_checking_all()) check_plan(planned, devices);
   return planned;
 }

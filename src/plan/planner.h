@@ -19,6 +19,10 @@ struct PlanOptions {
   std::vector<DeviceSpeed> speeds{};  // of the devices; empty: assumed_speed()
   bool weights_in_file = false;       // packed weights come from a mapped file
   bool check = false;                 // prove the plan (plan/check.h) before it is given away
+  // Heaps to take whatever the policy says: by a value's name, or "kernels" for what the device alone
+  // touches, the heap's name; "apart" for a value that shall live once on each side. For looking at
+  // what other placements would cost.
+  std::map<std::string, std::string> heaps{};
   // The offer that each node named here must take: those of an earlier plan, whose packed weights are
   // to be used again.
   std::map<std::string, std::string> choices{};

@@ -270,6 +270,7 @@ class Sharing {
     const ProgramTensor& tensor = program_.tensors[src];
     if (tensor.input || tensor.output || readers_[src].size() != 1) return;
     if (program_.tensors[dst].desc != tensor.desc) return;
+    if (group(src).place.heap != group(dst).place.heap) return;
     const Group::Member mine = member(src);
     const auto overlaps = [&](const Group::Member& m) {
       return m.tensor != src && m.begin < mine.end && mine.begin < m.end;

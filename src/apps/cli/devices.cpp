@@ -28,6 +28,11 @@ class Devices final : public Verb {
         "$XDG_CACHE_HOME/maru, else ~/.cache/maru).",
         std::initializer_list<std::string_view>{"devices", "devices --refresh --json"});
     line->flag("--refresh", "Measure again.", refresh_);
+    line->flag(
+        "--boards",
+        "List the virtual boards instead: machines that are not here, whose memory is imitated and\n"
+        "whose times are modelled.",
+        boards_);
     line->flag("--json",
                "Print [{\"name\", \"description\", \"launch_seconds\", \"wait_seconds\", \"upload\",\n"
                "\"download\", \"heaps\": [{\"name\", \"traits\", \"host_read\", \"host_write\", "
@@ -38,6 +43,10 @@ class Devices final : public Verb {
   }
 
   int run(Output& out) override {
+    if (boards_) {
+      print_boards(out);
+      return 0;
+    }
     const std::vector<DeviceInfo> found = devices(refresh_);
     if (json_) {
       Json list = Json::array();
@@ -50,6 +59,20 @@ class Devices final : public Verb {
   }
 
  private:
+  void print_boards(Output& out) const {
+    Json list = Json::array();
+    std::vector<std::vector<std::string>> rows;
+    for (const BoardInfo& board : boards()) {
+      list.push_back({{"name", board.name}, {"description", board.description}});
+      rows.push_back({board.name, board.description});
+    }
+    if (json_) {
+      print_json(out, list);
+    } else {
+      out.write(table("<<", rows));
+    }
+  }
+
   static Json describe(const DeviceInfo& device) {
     Json heaps = Json::array();
     for (const DeviceInfo::HeapInfo& heap : device.heaps) {
@@ -92,7 +115,7 @@ class Devices final : public Verb {
     }
   }
 
-  bool json_ = false, refresh_ = false;
+  bool json_ = false, refresh_ = false, boards_ = false;
 };
 
 }  // namespace
