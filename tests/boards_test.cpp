@@ -36,7 +36,7 @@ class Boards : public ::testing::TestWithParam<const char*> {
 void expect_right(const Graph& graph, std::span<const Device* const> devices, MemoryPolicy policy) {
   PlanOptions options;
   options.policy = policy;
-  const Planned planned = make_plan(graph, devices, options);
+  Planned planned = make_plan(graph, devices, options);
   SCOPED_TRACE(planned.plan.text());
   const Weights weights = pack_weights(planned, devices);
   Executor executor(planned.plan, devices, weights);

@@ -25,8 +25,10 @@ struct ModelOptions {
   std::int64_t batch = 1;                      // images a run; 0: as the file says
   std::string device = "auto";                 // a name that devices() lists
   MemoryPolicy memory = MemoryPolicy::automatic;
-  int threads = 0;    // of the CPU; 0: one a core
-  bool tune = false;  // measure variants of kernels once, and keep the choice on disk for later loads
+  int threads = 0;  // of the CPU; 0: one a core
+  // Kernels in the variants that are fastest here: measured where they never were, and kept on disk.
+  // Packed models stay as they were packed.
+  bool tune = false;
   // Runs over which a longer preparation may pay off: small for one photo, large for a service.
   double expected_runs = 1000;
   std::vector<std::string> outputs;  // values to be readable on top of the network's own outputs

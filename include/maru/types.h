@@ -11,7 +11,7 @@ namespace maru {
 
 enum class DType : std::uint8_t { f32, f16, f64, u8, i32 };
 
-// Where tensors live when the CPU and another device both use them (see docs/design.md, "Memory").
+// Where tensors live when the CPU and another device both use them (see docs/devices.md).
 enum class MemoryPolicy : std::uint8_t {
   automatic,  // per tensor, from its readers and writers and from what this machine's memory does
   copy,       // host and device memory apart, kept equal by copies: what Caffe does
@@ -35,7 +35,7 @@ struct Preprocessing {
   bool operator==(const Preprocessing&) const = default;
 };
 
-// A typed look at memory that maru planned; row-major, valid as long as the session. Does not own.
+// A typed look at memory that maru planned; row-major, valid until the next run. Does not own.
 struct TensorSpan {
   DType dtype = DType::f32;
   std::vector<std::int64_t> shape;

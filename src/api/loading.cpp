@@ -118,6 +118,7 @@ PlanOptions plan_options(const Model::State& state, const ModelOptions& options)
   how.policy = options.memory;
   how.check = options.check;
   how.compile_threads = options.threads > 0 ? std::min(options.threads, cores()) : cores();
+  if (options.tune) how.compile_threads = 1;  // measuring wants the machine for itself
   how.expected_runs = options.expected_runs;
   return how;
 }

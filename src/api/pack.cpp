@@ -90,6 +90,7 @@ void try_loading(const fs::path& file, const ModelOptions& options) {
 
 PackedInfo pack_model(const fs::path& model, const fs::path& file, const PackOptions& options) {
   ModelOptions how = options.model;
+  how.tune = false;    // a tile that was measured here is not what loading elsewhere would plan
   how.photos = false;  // a packed model gets its preprocessing when it is loaded
   check_options(how);
   if (is_packed(model)) {
@@ -135,6 +136,7 @@ PackedInfo pack_model(const fs::path& model, const fs::path& file, const PackOpt
 
   ModelOptions trial;
   trial.device = made_for.device;
+  trial.expected_runs = how.expected_runs;
   trial.photos = false;
   trial.threads = how.threads;
   trial.batch = 0;

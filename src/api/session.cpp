@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <map>
 #include <numeric>
 #include <optional>
 
@@ -71,6 +72,11 @@ struct Session::State {
     for (auto& view : views) view.reset();
     for (auto& view : slot_views) view.reset();
   }
+  void stop_looking(std::size_t region) {
+    views[region].reset();
+    if (!model->photos || region != port(model->photos->pixels).region) return;
+    for (auto& view : slot_views) view.reset();
+  }
 
   void check_not_looking() const {
     const auto is_open = [](const auto& view) { return view.has_value(); };
@@ -117,18 +123,21 @@ struct Session::State {
     }
     if (bytes <= slot_bytes) return;
     const std::int64_t larger = round_up(std::max(bytes, slot_bytes * 2), kFrameUnit);
-    stop_looking();
+    stop_looking(pixels.region);
     const Heap& heap = *model->plan.regions[pixels.region].heap;
     Buffer room = heap.allocate(static_cast<std::size_t>(larger * model->batch), pixels.name);
-    move_photos(room, larger);
-    slot_bytes = larger;
+    std::vector<Frame> moved = move_photos(room, larger);
     executor.rebind(pixels.region, std::move(room), {model->batch, larger});
+    slots = std::move(moved);
+    slot_bytes = larger;
   }
 
-  // Every photo that is there, to its place in `room`, where slots are `room_bytes` apart.
-  void move_photos(const Buffer& room, std::int64_t room_bytes) {
-    for (std::size_t slot = 0; slot < slots.size(); ++slot) {
-      Frame& frame = slots[slot];
+  // Every photo that is there, to its place in `room`, where slots are `room_bytes` apart. Returns
+  // where they are now.
+  std::vector<Frame> move_photos(const Buffer& room, std::int64_t room_bytes) {
+    std::vector<Frame> frames = slots;
+    for (std::size_t slot = 0; slot < frames.size(); ++slot) {
+      Frame& frame = frames[slot];
       if (frame.height == 0) continue;
       const std::size_t held = bytes_of(frame);
       const std::int64_t begin = static_cast<std::int64_t>(slot) * room_bytes;
@@ -142,6 +151,7 @@ struct Session::State {
       frame.offset_16 = static_cast<std::int32_t>(begin / kFrameUnit);
       grown.count(grow_entry, held, 0);
     }
+    return frames;
   }
 
   static std::size_t bytes_of(const Frame& frame) {
@@ -175,17 +185,27 @@ struct Session::State {
         reinterpret_cast<std::uintptr_t>(memory.data()) % heap->traits().alignment != 0) {
       return false;
     }
+    Buffer imported;
     try {
-      Buffer imported = heap->import(memory.data(), memory.size());
-      stop_looking();
-      executor.rebind(region, std::move(imported), shape);
-      return true;
+      imported = heap->import(memory.data(), memory.size());
     } catch (const Error&) {
       return false;  // a driver that does not take this piece
     }
+    stop_looking(region);
+    executor.rebind(region, std::move(imported), shape);
+    return true;
   }
 
-  // Of the same side as the planned one: what the device cannot touch there is no use here.
+  // Memory of the session in place of the caller's.
+  void use_own(const Port& port) {
+    const Region& region = model->plan.regions[port.region];
+    stop_looking(port.region);
+    executor.rebind(port.region, region.heap->allocate(region.bytes, region.name), port.desc.shape);
+  }
+
+  // Of the same side as the planned one: what the device cannot touch there is no use here. And where
+  // the plan hands nothing over, since both sides may touch the planned one at once, it must be so,
+  // too.
   const Heap* importing_heap(const Heap& planned) const {
     if (planned.traits().imports) return &planned;
     const bool by_device = planned.traits().device_visible;
@@ -193,10 +213,17 @@ struct Session::State {
       for (const Heap* heap : device->heaps()) {
         const bool fits = by_device ? device == model->device_list[0] && heap->traits().device_visible
                                     : device->is_host();
-        if (heap->traits().imports && fits) return heap;
+        const bool keeps_order =
+            heap->traits().concurrent || !planned.traits().concurrent || !has_guest();
+        if (heap->traits().imports && fits && keeps_order) return heap;
       }
     }
     return nullptr;
+  }
+
+  // Whether the CPU has steps in another device's plan.
+  bool has_guest() const {
+    return std::ranges::any_of(model->plan.steps, [](const Step& step) { return step.device != 0; });
   }
 
   bool bind(const Port& port, std::span<std::byte> memory) {
@@ -204,17 +231,27 @@ struct Session::State {
       throw Error("session", fmt::format("{} bytes for {}", port.desc.bytes(), port.name),
                   fmt::format("{}", memory.size()));
     }
+    const bool was_in_place =
+        std::erase_if(bound, [&](const Bound& b) { return b.region == port.region && b.in_place; }) > 0;
     std::erase_if(bound, [&](const Bound& b) { return b.region == port.region; });
     memory = memory.first(port.desc.bytes());
     Bound one{port.region, memory, use_in_place(port.region, memory, port.desc.shape)};
     if (!one.in_place) {
-      const std::string& heap = executor.region(port.region).heap().name();
-      const bool is_input = model->plan.regions[port.region].kind == Region::Kind::input;
-      one.entry = grown.open({"bound", port.name, "the device cannot use the caller's memory as it is",
-                              is_input ? "caller" : heap, is_input ? heap : "caller"});
+      if (was_in_place) use_own(port);
+      one.entry = entry_of_bound(port);
     }
     bound.push_back(one);
     return one.in_place;
+  }
+
+  std::size_t entry_of_bound(const Port& port) {
+    const auto known = bound_entries.find(port.region);
+    if (known != bound_entries.end()) return known->second;
+    const std::string& heap = model->plan.regions[port.region].heap->name();
+    const bool is_input = model->plan.regions[port.region].kind == Region::Kind::input;
+    return bound_entries[port.region] =
+               grown.open({"bound", port.name, "the device cannot use the caller's memory as it is",
+                           is_input ? "caller" : heap, is_input ? heap : "caller"});
   }
 
   // Memory that the device uses in place is shown to it, and its own to the caller, as its heap
@@ -250,6 +287,7 @@ struct Session::State {
   std::vector<Frame> slots, told;  // zero height: no photo; as the network was told last
   Ledger grown;  // photos that moved into a larger buffer, and copies of the caller's memory
   std::size_t grow_entry = 0, photo_entry = 0;
+  std::map<std::size_t, std::size_t> bound_entries;  // per region, of the ledger
 };
 
 Session::Session(const Model& model) : state_(std::make_unique<State>(model)) {}
@@ -263,11 +301,11 @@ std::span<std::uint8_t> Session::photo(std::int64_t width, std::int64_t height, 
   const std::int64_t bytes = width * height * 3;
   state_->reserve(bytes);
   const std::int64_t offset = slot * state_->slot_bytes;
+  const std::span<std::byte> pixels =
+      state_->look_at_slot(slot, static_cast<std::size_t>(offset), static_cast<std::size_t>(bytes));
   state_->slots[static_cast<std::size_t>(slot)] = {
       static_cast<std::int32_t>(height), static_cast<std::int32_t>(width),
       static_cast<std::int32_t>(width * 3), static_cast<std::int32_t>(offset / kFrameUnit)};
-  const std::span<std::byte> pixels =
-      state_->look_at_slot(slot, static_cast<std::size_t>(offset), static_cast<std::size_t>(bytes));
   return {reinterpret_cast<std::uint8_t*>(pixels.data()), pixels.size()};
 }
 
@@ -276,8 +314,8 @@ void Session::load_photo(std::span<const std::byte> encoded, std::string_view na
   const auto forget = [&] { state_->slots[static_cast<std::size_t>(slot)] = {}; };
   forget();
   const ImageInfo info = probe_image(encoded, name);
-  const std::span<std::uint8_t> pixels = photo(info.width, info.height, slot);
   try {
+    const std::span<std::uint8_t> pixels = photo(info.width, info.height, slot);
     decode_image(encoded, name,
                  {pixels.data(), info.width, info.height, static_cast<std::size_t>(info.width) * 3});
   } catch (...) {

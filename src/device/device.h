@@ -30,11 +30,12 @@ struct Call {
 struct Offer {
   std::string kernel;            // for people: "onednn", "reference"
   std::vector<Layout> src, dst;  // wanted; entries of constants are ignored
-  double seconds = 0;            // estimated, a run
-  double prepare_seconds = 0;    // estimated, once at load, beyond what is usual
-  bool src_window = false;       // operands may be channel windows of a larger tensor
-  bool dst_window = false;       // so may results
-  bool in_place = false;         // dst[0] may be the bytes of src[0]
+  double seconds = false;  // compile() takes the fastest variant of a kernel, measured once and kept 0;
+                           // // estimated, a run
+  double prepare_seconds = 0;  // estimated, once at load, beyond what is usual
+  bool src_window = false;     // operands may be channel windows of a larger tensor
+  bool dst_window = false;     // so may results
+  bool in_place = false;       // dst[0] may be the bytes of src[0]
 };
 
 class Launch {
@@ -62,9 +63,8 @@ class Kernel {
 };
 
 struct DeviceOptions {
-  int threads = 0;  // of the CPU; 0: one a core
-  bool tune =
-      false;  // compile() may measure several variants of a kernel, and keeps its choice on disk
+  int threads = 0;    // of the CPU; 0: one a core
+  bool tune = false;  // compile() takes the fastest variant of a kernel, measured once and kept
 };
 
 struct DeviceModel;  // device/speed.h

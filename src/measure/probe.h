@@ -10,9 +10,10 @@ namespace maru {
 // CPU's side with one thread, mapping included; the device's side by its copy kernel, for which its
 // fastest heap is taken to read and write equally fast. What cannot be measured is as assumed_speed()
 // has it.
-DeviceSpeed probe(const Device& device, std::size_t bytes = std::size_t{32} << 20);
+DeviceSpeed probe(const Device& device, std::size_t bytes = std::size_t{8} << 20);
 
-// What the device's model says, where it has one; else what was measured before for this device, driver and set of heaps, or a new probe, which is kept.
+// What the device's model says, where it has one; else what was measured before for this device, driver
+// and set of heaps, or a new probe, which is kept.
 DeviceSpeed speed_of(const Device& device, bool refresh = false);
 
 }  // namespace maru

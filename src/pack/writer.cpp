@@ -17,7 +17,7 @@ namespace {
 namespace fs = std::filesystem;
 
 // The file that a link names is replaced, not the link.
-fs::path resolved(fs::path path) {
+fs::path resolved(const fs::path& path) {
   std::error_code none;
   fs::path real = fs::canonical(path, none);
   return none ? path : real;
@@ -68,9 +68,9 @@ void PackedWriter::write_at_end(std::span<const std::byte> bytes) {
 
 void PackedWriter::zeros_at_end(std::size_t count) {
   constexpr std::size_t kPiece = 4096;
-  static constexpr std::array<std::byte, kPiece> zeros{};
+  static constexpr std::array<std::byte, kPiece> kZeros{};
   for (; count > 0; count -= std::min(count, kPiece)) {
-    write_at_end(std::span(zeros).first(std::min(count, kPiece)));
+    write_at_end(std::span(kZeros).first(std::min(count, kPiece)));
   }
 }
 
@@ -92,11 +92,11 @@ void PackedWriter::append(std::span<const std::byte> bytes) {
 
 void PackedWriter::fill_to(std::size_t section_bytes) {
   constexpr std::size_t kPiece = 4096;
-  static constexpr std::array<std::byte, kPiece> zeros{};
+  static constexpr std::array<std::byte, kPiece> kZeros{};
   PackedSection& section = header_.sections.back();
   MARU_ASSERT(section_bytes >= section.bytes);
   while (section.bytes < section_bytes) {
-    append(std::span(zeros).first(std::min<std::size_t>(kPiece, section_bytes - section.bytes)));
+    append(std::span(kZeros).first(std::min<std::size_t>(kPiece, section_bytes - section.bytes)));
   }
 }
 

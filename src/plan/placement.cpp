@@ -226,8 +226,7 @@ double Placement::seconds_apart(const Traffic& traffic) const {
 
 Place Placement::crossing(const std::string& name, const Traffic& traffic) const {
   std::vector<Known> heaps = device_heaps(true);
-  const Place apart{Side::host, staging_.heap, "policy copy"};
-  if (options_.policy == MemoryPolicy::copy) return apart;
+  if (options_.policy == MemoryPolicy::copy) return {Side::host, staging_.heap, "policy copy"};
   if (const Known* asked = asked_for(name, heaps)) return {Side::both, asked->heap, "it was asked for"};
   if (options_.heaps != nullptr && options_.heaps->contains(name))
     return {Side::host, staging_.heap, "it was asked for"};

@@ -259,7 +259,7 @@ class Planner {
         if (!tensor.constant) continue;
         const std::size_t region = weights_of(program_.code[i].device);
         Region& weights = plan_.regions[region];
-        const std::size_t alignment = std::max(weights.heap->traits().alignment, kWeightAlignment);
+
         const std::tuple key{tensor.constant.get(), kernels_[i].get(), k};
         const auto [at, is_new] = known.try_emplace(key, weights.bytes);
         constant_at_[{i, k}] = {region, at->second};
@@ -267,7 +267,7 @@ class Planner {
         const std::size_t bytes = kernels_[i]->packed_bytes(k, *tensor.constant);
         constants_.push_back(
             {tensor.name, tensor.constant, kernels_[i], k, region, weights.bytes, bytes});
-        weights.bytes += (bytes + alignment - 1) / alignment * alignment;
+        weights.bytes += (bytes + kWeightAlignment - 1) / kWeightAlignment * kWeightAlignment;
       }
     }
   }

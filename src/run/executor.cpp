@@ -45,6 +45,19 @@ Executor::Executor(const Plan& plan, std::span<const Device* const> devices, con
   }
 }
 
+Executor::~Executor() { settle(); }
+
+// Nothing is mapped and nothing is under way any more, whatever went wrong before.
+void Executor::settle() noexcept {
+  if (host_ranges_) host_ranges_->unmap_all();
+  for (const auto& queue : queues_) {
+    try {
+      queue->finish();
+    } catch (...) {  // the device failed; whoever uses it next is told
+    }
+  }
+}
+
 void Executor::set_buffer(std::size_t region, Buffer buffer) {
   if (host_ranges_) host_ranges_->drop(region);
   own_[region] = std::move(buffer);
@@ -121,6 +134,7 @@ std::unique_ptr<Launch> Executor::bind(std::size_t index) const {
 void Executor::rebind(std::size_t region, Buffer buffer, Shape shape) {
   MARU_ASSERT(plan_.regions[region].kind == Region::Kind::input ||
               plan_.regions[region].kind == Region::Kind::output);
+  for (const auto& queue : queues_) queue->finish();  // what still uses the old one
   const std::size_t bytes = buffer.bytes();
   std::vector<std::size_t> changed{region};
   for (std::size_t r = 0; r < plan_.regions.size(); ++r) {
@@ -130,8 +144,14 @@ void Executor::rebind(std::size_t region, Buffer buffer, Shape shape) {
     changed.push_back(r);
   }
   set_buffer(region, std::move(buffer));
+  const auto is_port = [&](const Port& port) {
+    return port.region == region && port.desc.shape == shape;
+  };
+  const bool is_as_planned =
+      std::ranges::any_of(plan_.inputs, is_port) || std::ranges::any_of(plan_.outputs, is_port);
   for (const std::size_t r : changed) {
-    reshaped_[r] = shape;
+    // Of a region that keeps its shape, operands may be parts.
+    reshaped_[r] = is_as_planned ? std::nullopt : std::optional(shape);
     host_ranges_->remap(r);
   }
   for (std::size_t i = 0; i < steps_.size(); ++i) {
@@ -154,6 +174,15 @@ std::size_t Executor::bytes_to_copy(const Step& step) const {
 }
 
 void Executor::run() {
+  try {
+    run_steps();
+  } catch (...) {
+    settle();
+    throw;
+  }
+}
+
+void Executor::run_steps() {
   using Clock = std::chrono::steady_clock;
   for (const auto& queue : queues_) queue->begin();
   for (std::size_t i = 0; i < steps_.size(); ++i) {
@@ -190,7 +219,7 @@ void Executor::run() {
         break;
     }
   }
-  // A plan for another device than the CPU ends with a wait for it.
+  // Another device's work has been waited for by the plan's own steps.
   for (std::size_t d = 0; d < devices_.size(); ++d) {
     if (devices_[d]->is_host()) queues_[d]->finish();
   }

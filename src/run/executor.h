@@ -24,8 +24,12 @@ class Executor {
   Executor(const Plan& plan, std::span<const Device* const> devices, const Weights& weights,
            bool check = false);
 
+  Executor(const Executor&) = delete;
+  Executor& operator=(const Executor&) = delete;
+  ~Executor();
+
   // What the CPU sees of inputs and outputs must not be mapped meanwhile, unless the heap is
-  // concurrent.
+  // concurrent. After an Error nothing is under way, and it may be run again.
   void run();
 
   const Buffer& region(std::size_t index) const { return *buffers_[index]; }
@@ -47,6 +51,8 @@ class Executor {
     std::vector<const void*> addresses{};
   };
 
+  void run_steps();
+  void settle() noexcept;
   void set_buffer(std::size_t region, Buffer buffer);
   std::unique_ptr<Launch> bind(std::size_t step) const;
   // Whether the CPU's step reaches the operand through a mapping.

@@ -131,6 +131,10 @@ void HostRanges::unmap(std::size_t hand_over) noexcept {
   for (Range& range : hand_overs_[hand_over]) range.view.reset();
 }
 
+void HostRanges::unmap_all() noexcept {
+  for (std::size_t h = 0; h < hand_overs_.size(); ++h) unmap(h);
+}
+
 void HostRanges::drop(std::size_t region) { always_[region] = {}; }
 
 void HostRanges::remap(std::size_t region) {

@@ -32,6 +32,7 @@ class HostRanges {
   // Waits for the queue and maps the ranges. True when one is at another address than the last time.
   bool map(std::size_t hand_over);
   void unmap(std::size_t hand_over) noexcept;
+  void unmap_all() noexcept;
   // Around giving the region another buffer.
   void drop(std::size_t region);
   void remap(std::size_t region);

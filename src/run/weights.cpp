@@ -114,8 +114,8 @@ Weights take_weights(const Plan& plan, std::span<const Device* const> devices,
 Weights pack_weights(Planned& planned, std::span<const Device* const> devices) {
   Weights weights;
   // What rewriting made is in memory already and is let go first; a file's pages come one by one.
-  std::ranges::stable_partition(
-      planned.constants, [](const PackedConstant& packed) { return !packed.constant->is_in_file(); });
+  std::stable_partition(planned.constants.begin(), planned.constants.end(),
+                        [](const PackedConstant& packed) { return !packed.constant->is_in_file(); });
   for (std::size_t r = 0; r < planned.plan.regions.size(); ++r) {
     const Region& region = planned.plan.regions[r];
     if (region.kind != Region::Kind::weights) continue;

@@ -1,7 +1,7 @@
 /* A library for LD_PRELOAD that counts what is copied in a process, from outside: calls of memcpy and
- * memmove of more than 4 KiB, and OpenCL's commands that move or map bytes. Writes them to the file that
- * COPY_COUNTER names when the process ends. What a compiler puts in place of a call, and copies inside of
- * libc, it does not see. */
+ * memmove of more than 4 KiB, and OpenCL's commands that move or map bytes. Writes them to the file
+ * that COPY_COUNTER names when the process ends. What a compiler puts in place of a call, and copies
+ * inside of libc, it does not see. */
 #define _GNU_SOURCE
 #define CL_TARGET_OPENCL_VERSION 300
 #include <CL/cl.h>
@@ -67,7 +67,9 @@ SHOWN void* __memmove_chk(void* to, const void* from, size_t bytes, size_t room)
   return move(to, from, bytes);
 }
 
-__attribute__((constructor)) static void begin(void) { real_memmove = (copy_function)behind("memmove"); }
+__attribute__((constructor)) static void begin(void) {
+  real_memmove = (copy_function)behind("memmove");
+}
 
 __attribute__((destructor)) static void end(void) {
   const char* path = getenv("COPY_COUNTER");
@@ -84,12 +86,12 @@ __attribute__((destructor)) static void end(void) {
 }
 
 /* Each OpenCL command with its own parameters: counted, then passed on. */
-#define PASS(counted, bytes, name, parameters, arguments)    \
-  SHOWN cl_int name parameters {                             \
-    static cl_int(*real) parameters;                         \
-    if (real == NULL) *(void**)&real = behind(#name);        \
-    count(&counted, bytes);                                  \
-    return real arguments;                                   \
+#define PASS(counted, bytes, name, parameters, arguments) \
+  SHOWN cl_int name parameters {                          \
+    static cl_int(*real) parameters;                      \
+    if (real == NULL) *(void**)&real = behind(#name);     \
+    count(&counted, bytes);                               \
+    return real arguments;                                \
   }
 #define WAITS cl_uint waits, const cl_event *list, cl_event *event
 
@@ -100,19 +102,19 @@ PASS(was_read, size, clEnqueueReadBuffer,
      (cl_command_queue q, cl_mem m, cl_bool block, size_t offset, size_t size, void* p, WAITS),
      (q, m, block, offset, size, p, waits, list, event))
 PASS(written, r[0] * r[1] * r[2], clEnqueueWriteBufferRect,
-     (cl_command_queue q, cl_mem m, cl_bool block, const size_t* o, const size_t* h, const size_t* r, size_t a,
-      size_t b, size_t c, size_t d, const void* p, WAITS),
+     (cl_command_queue q, cl_mem m, cl_bool block, const size_t* o, const size_t* h, const size_t* r,
+      size_t a, size_t b, size_t c, size_t d, const void* p, WAITS),
      (q, m, block, o, h, r, a, b, c, d, p, waits, list, event))
 PASS(was_read, r[0] * r[1] * r[2], clEnqueueReadBufferRect,
-     (cl_command_queue q, cl_mem m, cl_bool block, const size_t* o, const size_t* h, const size_t* r, size_t a,
-      size_t b, size_t c, size_t d, void* p, WAITS),
+     (cl_command_queue q, cl_mem m, cl_bool block, const size_t* o, const size_t* h, const size_t* r,
+      size_t a, size_t b, size_t c, size_t d, void* p, WAITS),
      (q, m, block, o, h, r, a, b, c, d, p, waits, list, event))
 PASS(copied, size, clEnqueueCopyBuffer,
      (cl_command_queue q, cl_mem from, cl_mem to, size_t f, size_t t, size_t size, WAITS),
      (q, from, to, f, t, size, waits, list, event))
 PASS(copied, r[0] * r[1] * r[2], clEnqueueCopyBufferRect,
-     (cl_command_queue q, cl_mem from, cl_mem to, const size_t* f, const size_t* t, const size_t* r, size_t a,
-      size_t b, size_t c, size_t d, WAITS),
+     (cl_command_queue q, cl_mem from, cl_mem to, const size_t* f, const size_t* t, const size_t* r,
+      size_t a, size_t b, size_t c, size_t d, WAITS),
      (q, from, to, f, t, r, a, b, c, d, waits, list, event))
 PASS(copied, size, clEnqueueSVMMemcpy,
      (cl_command_queue q, cl_bool block, void* to, const void* from, size_t size, WAITS),
@@ -124,8 +126,8 @@ PASS(filled, size, clEnqueueFillBuffer,
      (cl_command_queue q, cl_mem m, const void* p, size_t n, size_t offset, size_t size, WAITS),
      (q, m, p, n, offset, size, waits, list, event))
 
-SHOWN void* clEnqueueMapBuffer(cl_command_queue q, cl_mem m, cl_bool block, cl_map_flags flags, size_t offset,
-                               size_t size, WAITS, cl_int* code) {
+SHOWN void* clEnqueueMapBuffer(cl_command_queue q, cl_mem m, cl_bool block, cl_map_flags flags,
+                               size_t offset, size_t size, WAITS, cl_int* code) {
   static void* (*real)(cl_command_queue, cl_mem, cl_bool, cl_map_flags, size_t, size_t, WAITS, cl_int*);
   if (real == NULL) *(void**)&real = behind("clEnqueueMapBuffer");
   count(&mapped, size);

@@ -47,8 +47,8 @@ void ModelFlags::add_execution(CommandLine& line) {
        {"zero-copy", MemoryPolicy::zero_copy}},
       options.memory);
   line.flag("--tune",
-            "Measure variants of kernels for this network, where the device has several, and\n"
-            "keep the choice for later loads. Loading takes longer this once.",
+            "Take the fastest variants of kernels, where the device has several: measured once\n"
+            "for each layer on this machine, which takes a while, and kept.",
             options.tune);
   line.integer("--threads", "Threads of the CPU; 0: one a core. Default: 0.", threads_, 0, 1024);
 }

@@ -256,9 +256,8 @@ class SvmHeap final : public OpenclHeap {
  protected:
   std::unique_ptr<Allocation> do_allocate(std::size_t bytes) const override {
     const cl_svm_mem_flags flags = CL_MEM_READ_WRITE | (is_fine_ ? CL_MEM_SVM_FINE_GRAIN_BUFFER : 0);
-    // Alignment 0 is that of the largest type, 128 bytes.
-    void* data = clSVMAlloc(runtime().context(), flags, bytes,
-                            traits().alignment <= 128 ? 0 : static_cast<cl_uint>(traits().alignment));
+    // Alignment 0 is that of the largest type, 128 bytes; a device need not give more.
+    void* data = clSVMAlloc(runtime().context(), flags, bytes, 0);
     if (data == nullptr) return nullptr;
     return std::make_unique<SvmRange>(runtime(), data, is_fine_);
   }
@@ -268,6 +267,7 @@ class SvmHeap final : public OpenclHeap {
     MemoryTraits traits = common_traits(runtime);
     traits.host_visible = traits.host_cached = true;
     traits.coherent = traits.concurrent = is_fine;
+    traits.alignment = std::min<std::size_t>(traits.alignment, 128);
     return traits;
   }
 
@@ -375,10 +375,14 @@ bool works(const Runtime& runtime, const OpenclHeap& heap) try {
 // speed): that is no shared memory. Told by the time that mapping takes, which must not grow with the
 // bytes.
 bool maps_in_place(const Runtime& runtime, const OpenclHeap& heap) try {
-  if (runtime.has_unified_memory || heap.traits().concurrent) return true;
+  if (runtime.is_cpu || heap.traits().concurrent) return true;
+  // On one memory, caches that must be written back also cost by the byte, though far less than a copy;
+  // what the driver itself allocated lies where it wants it.
+  if (runtime.has_unified_memory && !heap.traits().imports) return true;
   using Clock = std::chrono::steady_clock;
   constexpr std::size_t kLarge = std::size_t{16} << 20, kSmall = 4096;
-  constexpr double kFastestCopy = 400e9;  // bytes a second; no bus is faster
+  // Bytes a second that no copy reaches: over a bus, and by a processor within one memory.
+  const double fastest_copy = runtime.has_unified_memory ? 40e9 : 400e9;
   const Buffer buffer = heap.allocate(kLarge, "a trial");
   const auto seconds = [&](Access access, std::size_t bytes) {
     double best = std::numeric_limits<double>::infinity();
@@ -391,7 +395,7 @@ bool maps_in_place(const Runtime& runtime, const OpenclHeap& heap) try {
   };
   return std::ranges::all_of(std::array{Access::read, Access::read_write}, [&](Access access) {
     return seconds(access, kLarge) - seconds(access, kSmall) <
-           static_cast<double>(kLarge) / kFastestCopy;
+           static_cast<double>(kLarge) / fastest_copy;
   });
 } catch (const Error&) {
   return false;
@@ -417,7 +421,7 @@ std::vector<std::unique_ptr<OpenclHeap>> working_heaps(const Runtime& runtime) {
 
 void transfer(cl_command_queue queue, const Buffer& src, std::size_t src_offset, const Buffer& dst,
               std::size_t dst_offset, std::size_t bytes) {
-  if (bytes == 0) return;
+  if (bytes == 0) return check(clFinish(queue), "clFinish");
   const Place from = place_of(src, src_offset), to = place_of(dst, dst_offset);
   if (from.memory != nullptr && to.memory != nullptr) {
     check(clEnqueueCopyBuffer(queue, from.memory, to.memory, src_offset, dst_offset, bytes, 0, nullptr,

@@ -41,7 +41,9 @@ TEST_F(OpenclHeaps, FirstAreOfTheDeviceThenShared) {
   ASSERT_FALSE(device->heaps().empty());
   const MemoryTraits& first = device->heaps().front()->traits();
   EXPECT_TRUE(first.device_visible && !first.host_visible);
-  if (heap("mapped") != nullptr) EXPECT_FALSE(heap("mapped")->traits().concurrent);
+  if (const Heap* mapped = heap("mapped")) {
+    EXPECT_FALSE(mapped->traits().concurrent);
+  }
   for (const Heap* one : device->heaps()) {
     EXPECT_GE(one->traits().alignment, 64u);
     EXPECT_GE(one->traits().limit, 1u << 20);

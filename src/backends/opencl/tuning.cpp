@@ -69,7 +69,8 @@ class Scratch {
     check(code, "clCreateKernel");
     cl_uint next = 0;
     const auto set = [&](const auto& value) {
-      check(clSetKernelArg(kernel.get(), next++, sizeof value, &value), "clSetKernelArg");
+      check(clSetKernelArg(kernel.get(), next++, sizeof(value), &value),
+            "clSetKernelArg");  // NOLINT(bugprone-sizeof-expression): a handle
     };
     for (const Argument& argument : stage.arguments) {
       if (const auto* operand = std::get_if<Operand>(&argument)) {

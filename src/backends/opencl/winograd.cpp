@@ -63,7 +63,7 @@ std::array<float, kPlanes> transformed(const float* filter) {
     }
     for (int x = 0; x < 6; ++x) {
       const double sum = rows[0] * kG[x][0] + rows[1] * kG[x][1] + rows[2] * kG[x][2];
-      planes[static_cast<std::size_t>(y * 6 + x)] = static_cast<float>(sum);
+      planes[static_cast<std::size_t>(y) * 6 + static_cast<std::size_t>(x)] = static_cast<float>(sum);
     }
   }
   return planes;
