@@ -60,8 +60,8 @@ void ModelFlags::add_optimize(CommandLine& line) {
 
 void ModelFlags::add_check(CommandLine& line) {
   line.flag("--check",
-            "Prove the plan before it runs (each read after its write, one owner at a time), and\n"
-            "watch every run; standard error says so. What is wrong is named, with code 1.",
+            "Prove the plan before it runs (each read after its write, one owner at a\n"
+            "time) and watch every run; standard error says so. A fault is named; code 1.",
             options.check);
 }
 
