@@ -103,8 +103,8 @@ std::string Model::proof() const {
   if (!state_->check) return {};
   std::size_t waits = 0;
   for (const Step& step : state_->plan.steps) waits += step.kind == Step::Kind::wait;
-  return fmt::format("proven: {} steps with {} waits, each read after its write",
-                     state_->plan.steps.size(), waits);
+  return fmt::format("proven: {} steps with {} wait{}, each read after its write",
+                     state_->plan.steps.size(), waits, waits == 1 ? "" : "s");
 }
 
 std::vector<CopyRecord> Model::copies() const {

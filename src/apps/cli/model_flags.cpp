@@ -60,9 +60,8 @@ void ModelFlags::add_optimize(CommandLine& line) {
 
 void ModelFlags::add_check(CommandLine& line) {
   line.flag("--check",
-            "Prove the plan before it runs (each read after its write, no byte of two owners at\n"
-            "once) and watch every run; say so on standard error. What is wrong ends the program\n"
-            "with code 1 and names the step.",
+            "Prove the plan before it runs (each read after its write, one owner at a\n"
+            "time) and watch every run; standard error says so. A fault is named; code 1.",
             options.check);
 }
 
