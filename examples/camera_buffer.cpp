@@ -1,9 +1,11 @@
-// A camera (or a decoder of your own) that writes its pixels where the network's first step reads them;
-// no frame is copied on the way: camera_buffer MODEL
+// A camera (or a decoder of your own) that writes its pixels where the network's first step reads them,
+// or into memory of its own that the network then reads where it stands: camera_buffer MODEL
 #include <maru/maru.h>
 
 #include <cstdint>
+#include <cstdlib>
 #include <iostream>
+#include <memory>
 #include <span>
 
 namespace {
@@ -28,6 +30,21 @@ int main(int argc, char** argv) {
       session.run();
       const maru::Score best = session.top(1).front();
       std::cout << "frame " << frame << ": " << best.label << ' ' << best.score << '\n';
+    }
+    // A driver with a buffer of its own: whole pages, rows 2048 bytes apart.
+    constexpr std::size_t kRow = 2048, kRows = 480;
+    const std::unique_ptr<std::byte, decltype(&std::free)> buffer(
+        static_cast<std::byte*>(std::aligned_alloc(4096, kRow * kRows)), &std::free);
+    const std::span<std::byte> pixels(buffer.get(), kRow * kRows);
+    const bool in_place = session.bind_photo(pixels, 640, kRows, kRow);
+    std::cout << "the driver's buffer is " << (in_place ? "read where it stands" : "copied") << '\n';
+    if (in_place) {  // each run now reads what lies there; else it is bound anew for each frame
+      for (std::size_t row = 0; row < kRows; ++row) {
+        const std::span<std::byte> one = pixels.subspan(row * kRow, 640 * 3);
+        capture({reinterpret_cast<std::uint8_t*>(one.data()), one.size()}, 0);
+      }
+      session.run();
+      std::cout << "its frame: " << session.top(1).front().label << '\n';
     }
     // Every copy that the runs made, and why the plan has it. The frames are in none of them.
     for (const maru::CopyRecord& copy : session.copies()) {

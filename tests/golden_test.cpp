@@ -44,6 +44,7 @@ TEST_P(Golden, ScoresAreCaffes) {
   const auto& [network, way] = GetParam();
   MARU_NEEDS_SHARED(network.golden);
   MARU_NEEDS_DEVICE(way.device);
+  if (way.memory == MemoryPolicy::zero_copy) MARU_NEEDS_SHARED_HEAP(way.device);
   ModelOptions options;
   options.photos = false;
   options.batch = way.batch;

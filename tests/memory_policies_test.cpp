@@ -83,7 +83,7 @@ Outcome run(const Graph& graph, const SplitDevice& device, const Device* cpu, Me
   if (cpu != nullptr) devices.push_back(cpu);
   PlanOptions options;
   options.policy = policy;
-  const Planned planned = make_plan(graph, devices, options);
+  Planned planned = make_plan(graph, devices, options);
   const Weights weights = pack_weights(planned, devices);
   Executor executor(planned.plan, devices, weights);
   const std::size_t uploaded = device.transferred;
@@ -203,6 +203,34 @@ TEST(MemoryPolicies, ZeroCopyIsOneMemoryAndWaits) {
   device.unsupported = {"pool"};
   EXPECT_EQ(sketch(run(net.graph, device, cpu.get(), MemoryPolicy::zero_copy).plan),
             "arena:shared data:shared c:shared | a wait b release c wait");
+}
+
+// The CPU's steps in a row are one wait and one release.
+TEST(MemoryPolicies, OneWaitForARowOfStepsOfTheCpu) {
+  const auto cpu = open_device("cpu", {1});
+  SplitDevice device;
+  device.unsupported = {"pool"};
+  Net net({1, 2, 4, 4});
+  net.add("a", conv(4), {"data"}).add("b", Pool{}, {"a"}).add("c", Pool{}, {"b"});
+  net.add("d", Pool{}, {"a"}).add("e", Eltwise{}, {"c", "d"}).output("e");
+  EXPECT_EQ(sketch(run(net.graph, device, cpu.get(), MemoryPolicy::zero_copy).plan),
+            "arena:shared data:shared e:shared | a wait b c d release e wait");
+}
+
+// Where both sides may be at work at once, the CPU waits for bytes that it touches, and for no others.
+TEST(MemoryPolicies, WaitsFollowFromBytes) {
+  const auto cpu = open_device("cpu", {1});
+  SplitDevice device({{"shared", SplitDevice::traits(true, true, true)}});
+  device.unsupported = {"pool"};
+  Net apart({2, 2, 4, 4});
+  apart.add("a", conv(4), {"data"}).add("b", Pool{}, {"data"}).add("c", conv(4), {"b"});
+  apart.add("e", Eltwise{}, {"a", "c"}).output("e");
+  EXPECT_EQ(sketch(run(apart.graph, device, cpu.get(), MemoryPolicy::zero_copy).plan),
+            "arena:shared data:shared e:shared | a b c e wait");
+  Net after({2, 2, 4, 4});  // reads what a writes
+  after.add("a", conv(4), {"data"}).add("b", Pool{}, {"a"}).add("c", conv(4), {"b"}).output("c");
+  EXPECT_EQ(sketch(run(after.graph, device, cpu.get(), MemoryPolicy::zero_copy).plan),
+            "arena:shared data:shared c:shared | a wait b c wait");
 }
 
 // Traits and speeds decide, not names: the same device with other memory is planned otherwise.

@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <set>
+
 #include "ops/concat.h"
 #include "ops/eltwise.h"
 #include "ops/pool.h"
@@ -10,6 +12,7 @@
 #include "ops/slice.h"
 #include "ops/softmax.h"
 #include "plan/arena.h"
+#include "plan/footprint.h"
 #include "tests/fake_device.h"
 
 namespace maru {
@@ -341,6 +344,32 @@ TEST(Plan, TextAndJsonTellTheSame) {
   const std::string json = plan.json();
   EXPECT_NE(json.find("\"copied_bytes\": 64"), std::string::npos);
   EXPECT_NE(json.find("\"layout\": \"nChw4c\""), std::string::npos);
+}
+
+// Two windows of one tensor overlap byte by byte or not at all, whatever their images are apart.
+TEST(Footprints, WindowsOverlapByTheirBytes) {
+  using planning::Footprint;
+  for (std::size_t begin_a = 0; begin_a < 12; ++begin_a) {
+    for (const std::size_t length : {1U, 3U, 5U}) {
+      for (const std::size_t stride : {5U, 6U, 7U}) {
+        for (const std::size_t count : {1U, 2U, 4U}) {
+          const Footprint a{1, begin_a, length, stride, count}, b{1, 7, 2, 6, 3};
+          std::set<std::size_t> bytes;
+          a.each_run([&](std::size_t from, std::size_t to) {
+            for (std::size_t i = from; i < to; ++i) bytes.insert(i);
+          });
+          bool overlap = false;
+          b.each_run([&](std::size_t from, std::size_t to) {
+            for (std::size_t i = from; i < to; ++i) overlap = overlap || bytes.contains(i);
+          });
+          EXPECT_EQ(a.overlaps(b), overlap)
+              << begin_a << " " << length << " " << stride << " " << count;
+          EXPECT_EQ(b.overlaps(a), overlap);
+          EXPECT_EQ(a.end(), *bytes.rbegin() + 1);
+        }
+      }
+    }
+  }
 }
 
 }  // namespace

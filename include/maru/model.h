@@ -34,6 +34,9 @@ struct ModelOptions {
   bool photos = true;
   // false: rewrites are skipped, every layer runs as the file has it; for finding a wrong rewrite.
   bool optimize = true;
+  // Prove the plan when the model is loaded, and watch every run: Error names the step. See
+  // docs/check.md.
+  bool check = false;
 };
 
 struct TensorInfo {
@@ -117,6 +120,8 @@ class MARU_API Model {
   // The plan, for people and for machines: every step, kernel, layout, heap, arena offset and copy.
   std::string plan_text() const;
   std::string plan_json() const;
+  // What ModelOptions::check found proven, in a line; empty where it was not asked for.
+  std::string proof() const;
 
   struct State;
   const State& state() const { return *state_; }

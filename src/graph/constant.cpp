@@ -30,6 +30,7 @@ std::vector<float> Constant::floats() const {
   MARU_ASSERT(desc_.dtype == DType::f32);
   std::vector<float> values(bytes().size() / sizeof(float));
   std::memcpy(values.data(), bytes_.data(), bytes_.size());
+  release_pages();  // whoever asked has them now
   return values;
 }
 

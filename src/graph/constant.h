@@ -35,6 +35,7 @@ class Constant {
     MARU_ASSERT(has_bytes());
     return bytes_;
   }
+  bool is_in_file() const noexcept { return storage_ == Storage::file; }
   // A copy as floats, for rewriting. Only f32 constants.
   std::vector<float> floats() const;
   // The bytes are not needed for now: pages of a file that hold nothing else need not stay in memory.

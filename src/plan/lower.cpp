@@ -277,10 +277,17 @@ Instruction make_copy(const Program& program, const Placement& placement, Tensor
   const std::array src{program.tensors[from].desc}, dst{program.tensors[to].desc};
   const std::array constant{program.tensors[from].constant != nullptr};
   const Op op = Identity{};
-  // Of bytes that the CPU alone holds, the CPU; else the device.
-  const bool by_host = program.tensors[to].place.side == Side::host;
+  // Of bytes that the CPU alone holds, at either end, the CPU; else the device.
+  const bool by_host = program.tensors[to].place.side == Side::host ||
+                       (!constant[0] && program.tensors[from].place.side == Side::host);
   const std::size_t first = placement.device_on(by_host ? Side::host : Side::device);
-  const auto offers = placement.device(first).offers({op, src, dst, constant});
+  auto offers = placement.device(first).offers({op, src, dst, constant});
+  // Of these layouts and no others; and either may yet become a window.
+  std::erase_if(offers, [&](const Offer& offer) {
+    return !offer.src_window || !offer.dst_window ||
+           !same_bytes(src[0].shape, offer.src[0], src[0].layout.dense()) ||
+           !same_bytes(dst[0].shape, offer.dst[0], dst[0].layout.dense());
+  });
   if (offers.empty()) {
     throw Error(program.tensors[from].name,
                 fmt::format("a copy that {} can make", placement.device(first).name()),

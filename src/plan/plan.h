@@ -94,11 +94,26 @@ struct PackedConstant {
   std::size_t bytes = 0;
 };
 
+// Who writes what each step reads. From the dataflow alone, before any tensor had a place: what a plan
+// is checked against (plan/check.h).
+struct Dataflow {
+  static constexpr std::size_t kCaller = static_cast<std::size_t>(-1);  // writes inputs, before a run
+  using Sources = std::vector<std::size_t>;                             // sorted; indices of `steps`
+  struct Work {
+    std::string name;          // of the step
+    std::vector<Sources> src;  // per operand; none for weights
+    bool in_place = false;     // dst[0] may be the bytes of src[0]
+  };
+  std::vector<Work> steps;       // the plan's kernels and copies, in its order
+  std::vector<Sources> outputs;  // per output of the plan
+};
+
 // What the planner makes: the plan, and the constants from which its weights are packed, once.
 struct Planned {
   Plan plan;
   std::vector<PackedConstant> constants;
   std::map<std::string, std::string> choices;  // as PlanOptions::choices
+  Dataflow flow;
 };
 
 }  // namespace maru

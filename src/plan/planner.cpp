@@ -10,6 +10,7 @@
 
 #include "base/error.h"
 #include "plan/arena.h"
+#include "plan/check.h"
 #include "plan/cost.h"
 #include "plan/placement.h"
 #include "plan/storage.h"
@@ -67,8 +68,9 @@ class Planner {
     place_storages();
     place_constants();
     make_steps();
+    record_flow();
     plan_.steps = planning::add_waits(plan_, devices_, std::move(plan_.steps));
-    return {std::move(plan_), std::move(constants_), std::move(program_.choices)};
+    return {std::move(plan_), std::move(constants_), std::move(program_.choices), std::move(flow_)};
   }
 
  private:
@@ -178,8 +180,10 @@ class Planner {
       const ProgramTensor& tensor = program_.tensors[t];
       if (!tensor.mirrors) continue;
       const std::size_t of = region_of_[storages_.of[*tensor.mirrors].storage];
-      region_of_[storages_.of[t].storage] = plan_.regions.size();
-      plan_.regions.push_back({Region::Kind::mirror, tensor.name, tensor.place.heap,
+      const std::size_t s =
+          storages_.of[t].storage;  // where results may lie, too, that both sides touch
+      region_of_[s] = plan_.regions.size();
+      plan_.regions.push_back({Region::Kind::mirror, tensor.name, storages_.storages[s].place.heap,
                                "the device's copy of an input", plan_.regions[of].bytes, of});
     }
     for (std::size_t s = 0; s < storages_.storages.size(); ++s) {
@@ -306,6 +310,39 @@ class Planner {
     }
   }
 
+  // Follows views back to the instructions that compute; knows nothing of offsets.
+  void record_flow() {
+    constexpr std::size_t kNone = std::numeric_limits<std::size_t>::max() - 1;
+    std::vector<std::size_t> writer(program_.tensors.size(), kNone);
+    for (const TensorIndex t : program_.inputs) writer[t] = Dataflow::kCaller;
+    for (std::size_t i = 0; i < program_.code.size(); ++i) {
+      for (const TensorIndex t : program_.code[i].dst) writer[t] = i;
+    }
+    std::vector<Dataflow::Sources> known(program_.tensors.size());
+    const auto sources = [&](const auto& self, TensorIndex t) -> const Dataflow::Sources& {
+      Dataflow::Sources& all = known[t];
+      if (!all.empty()) return all;
+      if (writer[t] != kNone) {
+        all = {writer[t]};
+        return all;
+      }
+      for (const TensorIndex shown : storages_.shows[t]) {
+        const Dataflow::Sources& more = self(self, shown);
+        all.insert(all.end(), more.begin(), more.end());
+      }
+      std::ranges::sort(all);
+      const auto repeated = std::ranges::unique(all);
+      all.erase(repeated.begin(), repeated.end());
+      return all;
+    };
+    for (const Instruction& instruction : program_.code) {
+      Dataflow::Work work{instruction.name, {}, instruction.offer.in_place};
+      for (const TensorIndex t : instruction.src) work.src.push_back(sources(sources, t));
+      flow_.steps.push_back(std::move(work));
+    }
+    for (const TensorIndex t : program_.outputs) flow_.outputs.push_back(sources(sources, t));
+  }
+
   static constexpr std::size_t kWeightAlignment =
       64;  // a cache line: packed files hold for every device
   struct At {
@@ -324,6 +361,7 @@ class Planner {
   std::map<std::pair<std::size_t, std::size_t>, At> constant_at_;  // instruction, operand
   Plan plan_;
   std::vector<PackedConstant> constants_;
+  Dataflow flow_;
 };
 
 // Tensors are placed one by one, while waits and copies are shared: where the CPU computes in the
@@ -370,7 +408,10 @@ Planned make_plan(const Graph& graph, std::span<const Device* const> devices,
       speeds.push_back(model != nullptr ? model->expected.memory : assumed_speed(*device));
     }
   }
-  return better_of_all(Planner(graph, devices, speeds, options).run(), graph, devices, speeds, options);
+  Planned planned =
+      better_of_all(Planner(graph, devices, speeds, options).run(), graph, devices, speeds, options);
+  if (options.check || is_checking_all()) check_plan(planned, devices);
+  return planned;
 }
 
 Planned make_plan(const Graph& graph, const Device& device, const PlanOptions& options) {

@@ -74,6 +74,7 @@ class Sharing {
     group_of_.push_back(groups_.size() - 1);
     readers_.emplace_back();
     producers_.push_back(nullptr);
+    shows_.emplace_back();
   }
 
   Group& group(TensorIndex t) { return groups_[group_of_[t]]; }
@@ -160,11 +161,11 @@ class Sharing {
     return true;
   }
 
-  // A tensor of its own with the bytes of `from`.
-  TensorIndex copied(TensorIndex from, std::string name, std::string why) {
+  // A tensor of its own with the bytes of `from`, where `beside` lives, whose bytes it is to share.
+  TensorIndex copied(TensorIndex from, TensorIndex beside, std::string name, std::string why) {
     const TensorDesc desc = program_.tensors[from].desc;
     const TensorIndex to = program_.add_tensor(
-        {std::move(name), desc.with(desc.layout.dense()), nullptr, program_.tensors[from].place});
+        {std::move(name), desc.with(desc.layout.dense()), nullptr, group(beside).place});
     add_group(to);
     copy(from, to, std::move(why));
     return to;
@@ -180,12 +181,13 @@ class Sharing {
 
   // Slice, reshape and the like: results look at the bytes of the operand.
   void look(const Instruction& view) {
-    const TensorIndex src = view.src[0];
+    TensorIndex src = view.src[0];
     const bool is_slice = view.op.as<Slice>() != nullptr;
     std::int64_t begin = 0;  // channel of the operand
     for (const TensorIndex dst : view.dst) {
       const TensorDesc& desc = program_.tensors[dst].desc;
       const std::int64_t first = begin;
+      shows_[dst] = {src};
       if (is_slice) begin += desc.shape[1];
       if (first % desc.layout.block != 0)
         continue;  // between blocks are only channels that nobody reads
@@ -193,19 +195,30 @@ class Sharing {
           desc.channel_offset(first) * static_cast<std::int64_t>(size_of(desc.dtype));
       const std::string why = fmt::format("{} cannot share the bytes of {}", program_.tensors[dst].name,
                                           program_.tensors[src].name);
+      // As is what looks at bytes that also have another shape.
       const bool reshapes =
-          !is_slice && program_.tensors[dst].desc.shape != program_.tensors[src].desc.shape;
+          !is_slice && (program_.tensors[dst].desc.shape != program_.tensors[src].desc.shape ||
+                        group(src).images != group(dst).images);
       if (reshapes) {
         if (!(flatten(dst) && flatten(src) && unify(dst, src, 0))) {
-          const TensorIndex own = copied(src, fmt::format("{} alone", program_.tensors[src].name), why);
+          const TensorIndex own =
+              copied(src, dst, fmt::format("{} alone", program_.tensors[src].name), why);
           MARU_ASSERT(flatten(own) && unify(dst, own, 0));
+          shows_[dst] = {own};
         }
       } else if (!unify(dst, src, offset)) {
+        if (group(src).images != group(dst).images) {  // images as such are gone
+          src = copied(src, dst, fmt::format("{} alone", program_.tensors[src].name), why);
+          shows_[dst] = {src};
+          if (unify(dst, src, offset)) continue;
+        }
         const TensorIndex window = program_.add_tensor(
             {fmt::format("{} in {}", program_.tensors[dst].name, program_.tensors[src].name),
-             program_.tensors[dst].desc, nullptr, program_.tensors[src].place});
+             program_.tensors[dst].desc, nullptr, group(src).place});
         add_group(window);
         producers_[window] = &view;
+        shows_[window] = {src};
+        shows_[dst].clear();
         MARU_ASSERT(unify(window, src, offset));
         copy(window, dst, why);
       }
@@ -225,21 +238,27 @@ class Sharing {
     program_.code.erase(program_.code.begin() + static_cast<std::ptrdiff_t>(code), program_.code.end());
     readers_.resize(tensors);
     producers_.resize(tensors);
+    shows_.resize(tensors);
     MARU_ASSERT(join_operands(view, true));
   }
 
   bool join_operands(const Instruction& view, bool copy_all) {
     const TensorIndex whole = view.dst[0];
     std::int64_t offset = 0;
+    shows_[whole].clear();
     for (const TensorIndex part : view.src) {
       const std::int64_t bytes = image_bytes_of(program_.tensors[part].desc);
+      TensorIndex shown = part;
       if (copy_all || !unify(part, whole, offset)) {
-        const TensorIndex own = copied(
-            part, fmt::format("{} in {}", program_.tensors[part].name, program_.tensors[whole].name),
-            fmt::format("{} cannot be written in place", program_.tensors[part].name));
+        const TensorIndex own =
+            copied(part, whole,
+                   fmt::format("{} in {}", program_.tensors[part].name, program_.tensors[whole].name),
+                   fmt::format("{} cannot be written in place", program_.tensors[part].name));
         readers_[own].push_back(&view);
         if (!unify(own, whole, offset)) return false;
+        shown = own;
       }
+      shows_[whole].push_back(shown);
       offset += bytes;
     }
     return true;
@@ -282,6 +301,7 @@ class Sharing {
       }
       result.storages.push_back(std::move(storage));
     }
+    result.shows = std::move(shows_);
     return result;
   }
 
@@ -292,6 +312,7 @@ class Sharing {
   std::vector<std::size_t> group_of_;
   std::vector<std::vector<const Instruction*>> readers_;
   std::vector<const Instruction*> producers_;
+  std::vector<std::vector<TensorIndex>> shows_;
   std::deque<Instruction> copies_;  // stable addresses for readers_ and producers_
 };
 

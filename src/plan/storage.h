@@ -25,6 +25,8 @@ struct Location {
 struct Storages {
   std::vector<Storage> storages;
   std::vector<Location> of;  // per tensor; constants have a storage of their own that nobody allocates
+  // Per tensor: of a view's result, the tensors whose bytes it shows; empty for all others.
+  std::vector<std::vector<TensorIndex>> shows;
 };
 
 // Joins what can be joined and adds copies to the program where it cannot. Afterwards the layout of

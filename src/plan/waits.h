@@ -9,11 +9,12 @@
 
 namespace maru::planning {
 
-// The steps with waits and releases between them, and a wait at the end. Each side keeps its own order,
-// so only bytes that both touch matter: before a step of the CPU, or a copy from the device, that
-// touches a region which the device has touched since the last wait, the CPU waits. Operands in memory
-// that must be mapped are handed over by that wait, and released before the device's next step. `plan`
-// has the regions. Nothing is added where the CPU computes.
+// The steps with waits and releases between them, and a wait at the end where the device is not done.
+// Each side keeps its own order, so only bytes that both touch matter. A wait stands before a step of
+// the CPU that reads bytes which the device writes, or writes bytes which it reads or writes, and
+// before a copy of bytes which it writes, where no wait or copy came between. Memory that is not
+// concurrent is mapped by a wait, for all steps of the CPU in a row at once, and released before the
+// device's next step. `plan` has the regions. Nothing is added where the CPU computes.
 std::vector<Step> add_waits(const Plan& plan, std::span<const Device* const> devices,
                             std::vector<Step> steps);
 

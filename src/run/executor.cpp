@@ -3,18 +3,22 @@
 #include <algorithm>
 #include <chrono>
 #include <limits>
+#include <stdexcept>
 
 #include "base/error.h"
+#include "plan/check.h"
 
 namespace maru {
 
-Executor::Executor(const Plan& plan, std::span<const Device* const> devices, const Weights& weights)
+Executor::Executor(const Plan& plan, std::span<const Device* const> devices, const Weights& weights,
+                   bool check)
     : plan_(plan),
       devices_(devices),
       own_(plan.regions.size()),
       buffers_(plan.regions.size()),
       reshaped_(plan.regions.size()),
-      used_(plan.regions.size(), std::numeric_limits<std::size_t>::max()) {
+      used_(plan.regions.size(), std::numeric_limits<std::size_t>::max()),
+      check_(check || is_checking_all()) {
   for (const Device* device : devices) queues_.push_back(device->make_queue());
   std::size_t next_weights = 0;
   for (std::size_t r = 0; r < plan.regions.size(); ++r) {
@@ -29,6 +33,7 @@ Executor::Executor(const Plan& plan, std::span<const Device* const> devices, con
   for (std::size_t i = 0; i < plan.steps.size(); ++i) {
     const Step& step = plan.steps[i];
     Bound bound{step.kernel ? bind(i) : nullptr};
+    if (check_ && step.kernel) bound.addresses = addresses_of(i);
     if (step.kind == Step::Kind::copy) {
       const auto heap = [&](const Operand& operand) {
         return plan.regions[operand.region].heap->name();
@@ -46,17 +51,60 @@ void Executor::set_buffer(std::size_t region, Buffer buffer) {
   buffers_[region] = &own_[region];
 }
 
+// The CPU beside another device sees that one's memory through the ranges that are mapped for it.
+bool Executor::is_through_map(const Step& step, const Operand& operand) const {
+  if (step.device == 0 || !devices_[step.device]->is_host()) return false;
+  const auto own_heaps = devices_[step.device]->heaps();
+  return std::ranges::find(own_heaps, &buffers_[operand.region]->heap()) == own_heaps.end();
+}
+
+std::vector<const void*> Executor::addresses_of(std::size_t index) const {
+  const Step& step = plan_.steps[index];
+  std::vector<const void*> addresses;
+  for (const auto* operands : {&step.src, &step.dst}) {
+    for (const Operand& operand : *operands) {
+      if (!is_through_map(step, operand)) continue;
+      const Tensor tensor = host_ranges_->tensor(operand, operand.desc, host_ranges_->during(index));
+      addresses.push_back(static_cast<const std::byte*>(tensor.buffer->native()) + tensor.offset);
+    }
+  }
+  return addresses;
+}
+
+void Executor::watch(std::size_t index) {
+  const Step& step = plan_.steps[index];
+  if (!devices_[step.device]->is_host()) {
+    // A transfer returns when all that was given before is done.
+    if (step.kind != Step::Kind::release)
+      is_device_busy_ = step.kind != Step::Kind::wait && !step.crosses();
+    return;
+  }
+  for (const auto* operands : {&step.src, &step.dst}) {
+    for (const Operand& operand : *operands) {
+      if (!is_through_map(step, operand)) continue;
+      const MemoryTraits& traits = buffers_[operand.region]->heap().traits();
+      const bool is_shared = traits.device_visible && !traits.concurrent;
+      if ((is_shared && is_device_busy_) ||
+          !host_ranges_->is_open(operand, host_ranges_->during(index)))
+        throw std::logic_error(
+            fmt::format("maru bug: step {} {} touches {}, which {}", index, step.name, operand.name,
+                        is_device_busy_ ? "the device may still use" : "is not mapped for the CPU"));
+    }
+  }
+  if (step.kernel && addresses_of(index) != steps_[index].addresses)
+    throw std::logic_error(
+        fmt::format("maru bug: step {} {} was bound to memory that is mapped "
+                    "elsewhere now",
+                    index, step.name));
+}
+
 std::unique_ptr<Launch> Executor::bind(std::size_t index) const {
   const Step& step = plan_.steps[index];
-  // The CPU beside another device sees that one's memory through the ranges that are mapped for it.
-  const bool is_guest = step.device != 0 && devices_[step.device]->is_host();
   const auto tensor = [&](const Operand& operand) {
     TensorDesc desc = operand.desc;
     if (const auto& shape = reshaped_[operand.region]) desc.shape = *shape;
     const Buffer* buffer = buffers_[operand.region];
-    const auto own_heaps = devices_[step.device]->heaps();
-    const bool is_own = std::ranges::find(own_heaps, &buffer->heap()) != own_heaps.end();
-    if (!is_guest || is_own) return Tensor{desc, buffer, operand.offset};
+    if (!is_through_map(step, operand)) return Tensor{desc, buffer, operand.offset};
     return host_ranges_->tensor(operand, desc, host_ranges_->during(index));
   };
   std::vector<Tensor> src, dst;
@@ -93,7 +141,7 @@ void Executor::rebind(std::size_t region, Buffer buffer, Shape shape) {
     const Step& step = plan_.steps[i];
     if (step.kernel &&
         (std::ranges::any_of(step.src, touches) || std::ranges::any_of(step.dst, touches))) {
-      steps_[i].launch = bind(i);
+      rebind_step(i);
     }
   }
 }
@@ -111,6 +159,7 @@ void Executor::run() {
   for (std::size_t i = 0; i < steps_.size(); ++i) {
     const Step& step = plan_.steps[i];
     Queue& queue = *queues_[step.device];
+    if (check_) watch(i);
     switch (step.kind) {
       case Step::Kind::kernel:
         steps_[i].launch->run(queue);
@@ -147,11 +196,15 @@ void Executor::run() {
   }
 }
 
+void Executor::rebind_step(std::size_t step) {
+  steps_[step].launch = bind(step);
+  if (check_) steps_[step].addresses = addresses_of(step);
+}
+
 void Executor::bind_with(std::size_t hand_over) {
   for (std::size_t i = 0; i < steps_.size(); ++i) {
     const Step& step = plan_.steps[i];
-    if (step.kernel && step.device != 0 && host_ranges_->during(i) == hand_over)
-      steps_[i].launch = bind(i);
+    if (step.kernel && step.device != 0 && host_ranges_->during(i) == hand_over) rebind_step(i);
   }
 }
 

@@ -19,7 +19,10 @@ class Executor {
  public:
   // `devices` are those with which the plan was made; `weights` are the plan's, packed. All must
   // outlive the executor. Throws Error naming the region for which there is not enough memory.
-  Executor(const Plan& plan, std::span<const Device* const> devices, const Weights& weights);
+  // With `check` every run is watched: before each step of the CPU, that the device is done with what
+  // it maps and that its memory is mapped where the step was bound to. A breach is a std::logic_error.
+  Executor(const Plan& plan, std::span<const Device* const> devices, const Weights& weights,
+           bool check = false);
 
   // What the CPU sees of inputs and outputs must not be mapped meanwhile, unless the heap is
   // concurrent.
@@ -40,10 +43,18 @@ class Executor {
   struct Bound {
     std::unique_ptr<Launch> launch;  // null for waits, releases and transfers
     std::size_t ledger_entry = 0;    // for copies
+    // While checking: where the CPU's step was told that its mapped operands are.
+    std::vector<const void*> addresses{};
   };
 
   void set_buffer(std::size_t region, Buffer buffer);
   std::unique_ptr<Launch> bind(std::size_t step) const;
+  // Whether the CPU's step reaches the operand through a mapping.
+  bool is_through_map(const Step& step, const Operand& operand) const;
+  // Of what the step reaches so, in order.
+  std::vector<const void*> addresses_of(std::size_t step) const;
+  void rebind_step(std::size_t step);
+  void watch(std::size_t step);
   // Binds again the steps of the CPU that use ranges of this hand-over.
   void bind_with(std::size_t hand_over);
   std::size_t bytes_to_copy(const Step& step) const;
@@ -57,6 +68,8 @@ class Executor {
   std::vector<std::size_t> used_;               // per region; by use_first()
   std::unique_ptr<HostRanges> host_ranges_;
   std::vector<Bound> steps_;
+  bool check_;
+  bool is_device_busy_ = false;  // while checking: given work since it was last waited for
   Ledger ledger_;
 };
 

@@ -111,6 +111,16 @@ Tensor HostRanges::tensor(const Operand& operand, TensorDesc desc, std::size_t h
   return {};
 }
 
+bool HostRanges::is_open(const Operand& operand, std::size_t hand_over) const {
+  if (has_address(buffers_[operand.region]->heap())) return true;
+  if (always_[operand.region].view) return true;
+  if (hand_over == kNone) return false;
+  return std::ranges::any_of(hand_overs_[hand_over], [&](const Range& range) {
+    return range.region == operand.region && range.begin <= operand.offset &&
+           operand.offset < range.end && range.view.has_value();
+  });
+}
+
 bool HostRanges::map(std::size_t hand_over) {
   bool moved = false;
   for (Range& range : hand_overs_[hand_over]) moved = open(range) || moved;

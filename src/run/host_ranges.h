@@ -26,6 +26,9 @@ class HostRanges {
   // An operand of a CPU step, as memory that has an address. Valid until map() says true or remap().
   Tensor tensor(const Operand& operand, TensorDesc desc, std::size_t hand_over) const;
 
+  // Whether tensor() of the operand can be touched now.
+  bool is_open(const Operand& operand, std::size_t hand_over) const;
+
   // Waits for the queue and maps the ranges. True when one is at another address than the last time.
   bool map(std::size_t hand_over);
   void unmap(std::size_t hand_over) noexcept;

@@ -111,8 +111,11 @@ Weights take_weights(const Plan& plan, std::span<const Device* const> devices,
   return weights;
 }
 
-Weights pack_weights(const Planned& planned, std::span<const Device* const> devices) {
+Weights pack_weights(Planned& planned, std::span<const Device* const> devices) {
   Weights weights;
+  // What rewriting made is in memory already and is let go first; a file's pages come one by one.
+  std::ranges::stable_partition(
+      planned.constants, [](const PackedConstant& packed) { return !packed.constant->is_in_file(); });
   for (std::size_t r = 0; r < planned.plan.regions.size(); ++r) {
     const Region& region = planned.plan.regions[r];
     if (region.kind != Region::Kind::weights) continue;
@@ -126,7 +129,7 @@ Weights pack_weights(const Planned& planned, std::span<const Device* const> devi
     } else {
       upload.emplace(planned, r, devices, weights.ledger);
     }
-    for (const PackedConstant& packed : planned.constants) {
+    for (PackedConstant& packed : planned.constants) {
       if (packed.region != r) continue;
       if (upload) {
         upload->pack(buffer, packed);
@@ -134,7 +137,8 @@ Weights pack_weights(const Planned& planned, std::span<const Device* const> devi
         packed.kernel->pack(packed.operand, *packed.constant,
                             in_place->bytes().subspan(packed.offset, packed.bytes));
       }
-      packed.constant->release_pages();  // weights are in memory once
+      packed.constant->release_pages();
+      packed.constant.reset();
     }
   }
   return weights;

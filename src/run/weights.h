@@ -18,9 +18,10 @@ struct Weights {
 };
 
 // Allocates the regions of weights and packs every constant: in place where the CPU sees the memory,
-// else beside it, and uploads it. `devices` are those of the plan. Throws Error when there is not
-// enough memory.
-Weights pack_weights(const Planned& planned, std::span<const Device* const> devices);
+// else beside it, and uploads it. Each constant is let go once it is packed, so that weights are in
+// memory once where nobody else holds them. `devices` are those of the plan. Throws Error when there is
+// not enough memory.
+Weights pack_weights(Planned& planned, std::span<const Device* const> devices);
 
 // Weights that were packed before, one span for each region of weights. A heap that imports takes the
 // very pages, which must then outlive the weights; to others they are copied, and the ledger counts it.

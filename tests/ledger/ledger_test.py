@@ -39,9 +39,12 @@ class Ledger(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
         listed = subprocess.run([MARU, "devices", "--json"], capture_output=True, timeout=300, check=True)
-        if not any(device["name"] == "opencl" for device in json.loads(listed.stdout)):
+        opencl = [device for device in json.loads(listed.stdout) if device["name"] == "opencl"]
+        if not opencl:
             print("skipped: no OpenCL device here")
             sys.exit(77)
+        # Whether there is memory that both sides see.
+        cls.shares = any(heap["host_read"] > 0 and heap["device_read"] > 0 for heap in opencl[0]["heaps"])
         cls.temporary = tempfile.TemporaryDirectory()
         cls.folder = pathlib.Path(cls.temporary.name)
         cls.tiny = cls.folder / "tiny"
@@ -56,7 +59,7 @@ class Ledger(unittest.TestCase):
         cls.temporary.cleanup()
 
     def check(self, model, photo):
-        for policy in ("copy", "zero-copy", "auto"):
+        for policy in ("copy", "zero-copy", "auto") if self.shares else ("copy", "auto"):
             with self.subTest(model=str(model), policy=policy):
                 (said_one, seen_one), (said, seen) = (classify(self.folder, model, photo, n, policy) for n in (1, 1 + MORE))
                 self.assertEqual(len(said["images"]), 1 + MORE)
@@ -72,15 +75,15 @@ class Ledger(unittest.TestCase):
                 self.assertEqual(more("write") + more("read"), MORE * each, "the ledger and OpenCL's commands disagree")
                 self.assertEqual(more("copy"), 0)
                 self.assertEqual(more("fill"), 0)
-                # PoCL's commands copy by memcpy, so each large one is seen a second time; nothing else is.
+                # PoCL's commands copy by memcpy, so each large one is seen a second time; other drivers' may not be.
                 printed = len(json.dumps(said, indent=2))
-                self.assertIn(more("memory") - MORE * large, range(2 * printed),
-                              "memory was copied that no step of the plan says, and that is not the answer's text")
+                self.assertLess(more("memory"), MORE * large + 2 * printed,
+                                "memory was copied that no step of the plan says, and that is not the answer's text")
                 if policy == "copy":
                     self.assertGreater(each, 0)
                     self.assertEqual({(copy["from"], copy["to"]) for copy in crossings},
                                      {("pinned", "device"), ("device", "pinned")})
-                else:
+                elif self.shares:
                     self.assertEqual(each, 0)
 
     def test_tiny(self):
@@ -100,6 +103,8 @@ class Ledger(unittest.TestCase):
 
     def test_the_counter_counts(self):
         """Loading weights for `copy` uploads them: the ledger says how many bytes, and the counter saw them."""
+        if not self.shares:
+            self.skipTest("needs memory that both sides see, to compare with")
         said, seen = classify(self.folder, self.tiny, self.photo, 1, "copy")
         said_shared, seen_shared = classify(self.folder, self.tiny, self.photo, 1, "zero-copy")
         loaded = sum(copy["bytes"] for copy in said["load_copies"])

@@ -65,6 +65,7 @@ class Classify final : public Verb {
     line->integer("--batch", "Photos that the network takes at once. Default: 1.", flags_.options.batch,
                   1, 4096);
     flags_.add_optimize(*line);
+    flags_.add_check(*line);
     line->flag(
         "--json",
         "Print [{\"image\": ..., \"top\": [{\"index\", \"label\", \"score\"}]}]; of a photo that\n"
@@ -80,6 +81,7 @@ class Classify final : public Verb {
     const std::vector<std::filesystem::path> files = image_list(images_);
     Clock::time_point start = Clock::now();
     const Model model = Model::load(flags_.model, options(files.size()));
+    if (flags_.options.check) complain(model.proof());
     ms_.load = ms_since(start);
     start = Clock::now();
     Session session(model);

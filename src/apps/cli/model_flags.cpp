@@ -58,6 +58,14 @@ void ModelFlags::add_optimize(CommandLine& line) {
             no_optimize_);
 }
 
+void ModelFlags::add_check(CommandLine& line) {
+  line.flag("--check",
+            "Prove the plan before it runs (each read after its write, no byte of two owners at\n"
+            "once) and watch every run; say so on standard error. What is wrong ends the program\n"
+            "with code 1 and names the step.",
+            options.check);
+}
+
 ModelOptions ModelFlags::to_options() const {
   ModelOptions all = options;
   all.weights = weights_;

@@ -25,13 +25,13 @@ class Plan final : public Verb {
     line->integer("--runs", "Runs in which a longer preparation must pay off. Default: 1000.", runs_, 1,
                   1000000000);
     flags_.add_optimize(*line);
+    flags_.add_check(*line);
     line->texts("-o,--output", "NAME", "An inner value to be readable too; may be given several times.",
                 flags_.options.outputs, false);
-    line->flag(
-        "--policies",
-        "On a virtual board: the modelled time of all three ways of --memory, by what it goes to,\n"
-        "beside what was published for that board.",
-        policies_);
+    line->flag("--policies",
+               "On a virtual board: the modelled time of all three ways of --memory, by what\n"
+               "it goes to, beside what was published for that board.",
+               policies_);
     line->flag("--json", "Print the plan, or the comparison, as JSON.", json_);
     return line;
   }
@@ -42,6 +42,7 @@ class Plan final : public Verb {
     options.expected_runs = static_cast<double>(runs_);
     if (policies_) return compare(out, options);
     const Model model = Model::load(flags_.model, options);
+    if (flags_.options.check) complain(model.proof());
     std::string text = json_ ? model.plan_json() : model.plan_text();
     if (!text.ends_with('\n')) text += '\n';
     out.write(text);

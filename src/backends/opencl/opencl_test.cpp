@@ -73,7 +73,7 @@ TEST_F(OpenclDevices, AreNumberedAfterTheFirst) {
 TEST_F(OpenclDevices, CopyBytesToo) {
   const Op op = Identity{};
   const Heap* shared = heap("mapped");
-  ASSERT_NE(shared, nullptr);
+  if (shared == nullptr) GTEST_SKIP() << "this device has no memory that the CPU sees, too";
   for (const std::int64_t count : {1, 15, 64, 1000, 4099}) {
     const TensorDesc desc[] = {{DType::u8, {count}, Layout::plain()}};
     const bool constant[] = {false};
