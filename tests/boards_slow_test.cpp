@@ -52,15 +52,17 @@ TEST_P(RealNetworks, AreRightOnTheBoard) {
             std::min(modelled[MemoryPolicy::copy], modelled[MemoryPolicy::zero_copy]) * 1.0001);
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    Boards, RealNetworks,
-    ::testing::Combine(::testing::Values(testing::kGoogLeNet, testing::kSqueezeNet),
-                       ::testing::ValuesIn(testing::kBoards)),
-    [](const auto& tested) {
-      const auto& [network, board] = tested.param;
-      return std::string(network.golden == testing::kGoogLeNet.golden ? "googlenet_" : "squeezenet_") +
-             board;
-    });
+std::string name_of(const ::testing::TestParamInfo<std::tuple<Network, const char*>>& info) {
+  const auto& [network, board] = info.param;
+  const std::string_view golden = network.golden;
+  return std::string(golden == testing::kGoogLeNet.golden ? "googlenet_" : "squeezenet_") + board;
+}
+
+INSTANTIATE_TEST_SUITE_P(Boards, RealNetworks,
+                         ::testing::Combine(::testing::Values(testing::kGoogLeNet,
+                                                              testing::kSqueezeNet),
+                                            ::testing::ValuesIn(testing::kBoards)),
+                         name_of);
 
 }  // namespace
 }  // namespace maru

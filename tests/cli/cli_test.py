@@ -491,6 +491,25 @@ class Look(Case):
         self.assertRegex(err, r"try .*pool")
         self.bad(1, "plan", self.dir, says=[str(self.dir)])
 
+    def test_a_virtual_board_is_modelled(self):
+        if "board:tk1" not in self.good("devices", "--boards"):
+            self.skipTest("this build has no virtual boards")
+        self.assertNotIn("board:", self.good("devices"))
+        self.assertIn("modelled", self.good("plan", self.tiny, "--raw", "--device", "board:orin"))
+        cost = json.loads(self.good("plan", self.tiny, "--raw", "--device", "board:orin", "--json"))["modelled"]
+        self.assertEqual(cost["class"], "modelled")
+        self.assertLess(cost["best"]["total_seconds"], cost["expected"]["total_seconds"])
+        self.assertLess(cost["expected"]["total_seconds"], cost["worst"]["total_seconds"])
+        self.assertAlmostEqual(sum(cost["expected"]["terms"].values()), cost["expected"]["total_seconds"])
+        self.assertNotIn("modelled", json.loads(self.good("plan", self.tiny, "--json")))
+        table = self.good("plan", self.tiny, "--raw", "--device", "board:tk1", "--policies")
+        for word in ("modelled, not measured", "copy", "zero-copy", "auto", "uncached_reads"):
+            self.assertIn(word, table)
+        ways = json.loads(self.good("plan", self.tiny, "--raw", "--device", "board:tk1", "--policies", "--json"))
+        self.assertEqual(sorted(ways), ["auto", "copy", "zero-copy"])
+        self.bad(1, "plan", self.tiny, "--policies", "--device", "cpu", says=["--policies", "board"])
+        self.bad(1, "plan", self.tiny, "--device", "board:tk9", says=["board:tk1"])
+
     def test_devices(self):
         self.assertIn("cpu", self.good("devices"))
         listed = json.loads(self.good("devices", "--json"))

@@ -28,11 +28,10 @@ class Devices final : public Verb {
         "$XDG_CACHE_HOME/maru, else ~/.cache/maru).",
         std::initializer_list<std::string_view>{"devices", "devices --refresh --json"});
     line->flag("--refresh", "Measure again.", refresh_);
-    line->flag(
-        "--boards",
-        "List the virtual boards instead: machines that are not here, whose memory is imitated and\n"
-        "whose times are modelled.",
-        boards_);
+    line->flag("--boards",
+               "List the virtual boards instead: machines that are not here, whose memory is\n"
+               "imitated and whose times are modelled.",
+               boards_);
     line->flag("--json",
                "Print [{\"name\", \"description\", \"launch_seconds\", \"wait_seconds\", \"upload\",\n"
                "\"download\", \"heaps\": [{\"name\", \"traits\", \"host_read\", \"host_write\", "

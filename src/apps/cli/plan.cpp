@@ -28,11 +28,10 @@ class Plan final : public Verb {
     flags_.add_check(*line);
     line->texts("-o,--output", "NAME", "An inner value to be readable too; may be given several times.",
                 flags_.options.outputs, false);
-    line->flag(
-        "--policies",
-        "On a virtual board: the modelled time of all three ways of --memory, by what it goes to,\n"
-        "beside what was published for that board.",
-        policies_);
+    line->flag("--policies",
+               "On a virtual board: the modelled time of all three ways of --memory, by what\n"
+               "it goes to, beside what was published for that board.",
+               policies_);
     line->flag("--json", "Print the plan, or the comparison, as JSON.", json_);
     return line;
   }
