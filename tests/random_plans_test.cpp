@@ -120,7 +120,7 @@ std::string fault(const Graph& graph, const Setting& setting, const Device& cpu,
   options.speeds = {setting.speed, assumed_speed(cpu)};
   std::string plan_text;
   try {
-    const Planned planned = make_plan(graph, devices, options);
+    Planned planned = make_plan(graph, devices, options);
     plan_text = planned.plan.text();
     check_plan(planned, devices);
     const Weights weights = pack_weights(planned, devices);

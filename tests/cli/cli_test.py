@@ -305,7 +305,7 @@ class Classify(Case):
         self.assertEqual(list(report["images"][0]), ["image", "top", "ms"])
         self.assertEqual(list(report["images"][0]["ms"]), ["decode", "run"])
         for copy in report["copies"]:
-            self.assertEqual(list(copy), ["step", "tensor", "cause", "times", "bytes", "ms"])
+            self.assertEqual(list(copy), ["step", "tensor", "cause", "from", "to", "crosses", "times", "bytes", "ms"])
 
     def test_memory_policies_agree(self):
         photo = png(self.dir / "a.png", GREEN)
