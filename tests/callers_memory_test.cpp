@@ -128,6 +128,35 @@ TEST_P(CallersMemory, OtherMemoryIsCopiedAndTheLedgerSaysSo) {
   EXPECT_EQ(bytes_of(session, "bound"), 3U * (3 * 64 * 4 + 4 * 4));
 }
 
+// What was bound before is the caller's again: it may be gone.
+TEST_P(CallersMemory, MemoryOfTheCallerIsLetGo) {
+  Session session(load(false));
+  const Pages other = pages(3 * 64 * 4 + 8), result = pages(4 * 4 + 8);
+  const auto* scores = reinterpret_cast<const float*>(result.get() + 4);
+  for (int times = 0; times < 3; ++times) {
+    Pages in = pages(3 * 64 * 4), out = pages(4 * 4);
+    ASSERT_TRUE(session.bind_input("data", {in.get(), 3 * 64 * 4}));
+    ASSERT_TRUE(session.bind_output("prob", {out.get(), 4 * 4}));
+    paint({reinterpret_cast<float*>(in.get()), 3 * 64}, 2);
+    session.run();
+    EXPECT_EQ(session.top(1)[0].index, 0);
+    EXPECT_FALSE(session.bind_input("data", {other.get() + 4, 3 * 64 * 4}));
+    EXPECT_FALSE(session.bind_output("prob", {result.get() + 4, 4 * 4}));
+    std::fill_n(in.get(), 3 * 64 * 4, std::byte{7});
+    std::fill_n(out.get(), 4 * 4, std::byte{7});
+    paint({reinterpret_cast<float*>(other.get() + 4), 3 * 64}, 0);
+    session.run();
+    EXPECT_EQ(std::max_element(scores, scores + 4) - scores, 2);
+    EXPECT_TRUE(
+        std::all_of(in.get(), in.get() + 3 * 64 * 4, [](std::byte b) { return b == std::byte{7}; }));
+    EXPECT_TRUE(
+        std::all_of(out.get(), out.get() + 4 * 4, [](std::byte b) { return b == std::byte{7}; }));
+  }
+  std::size_t entries = 0;
+  for (const CopyRecord& copy : session.copies()) entries += copy.step == "bound";
+  EXPECT_EQ(entries, 2U) << "one for each tensor, however often it is bound";
+}
+
 TEST_P(CallersMemory, AFrameOfACameraIsReadWhereItStands) {
   Session session(load(true));
   constexpr std::int64_t kWidth = 300, kHeight = 200, kRow = 1024;

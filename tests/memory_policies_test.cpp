@@ -91,6 +91,14 @@ Outcome run(const Graph& graph, const SplitDevice& device, const Device* cpu, Me
   Outcome outcome{{}, planned.plan};
   for (const unsigned seed : {7U, 8U}) {
     std::mt19937 random(seed);
+    // The second time in other memory, as when a caller binds its own.
+    for (const auto* ports : {&planned.plan.inputs, &planned.plan.outputs}) {
+      for (const Port& port : *ports) {
+        if (seed == 7) continue;
+        const Heap& heap = executor.region(port.region).heap();
+        executor.rebind(port.region, heap.allocate(port.desc.bytes(), port.name), port.desc.shape);
+      }
+    }
     for (const Port& port : planned.plan.inputs) {
       const auto drawn = testing::draw(port.desc.count(), -1, 1, random);
       const HostView view =
@@ -146,6 +154,22 @@ TEST(MemoryPolicies, EveryMixOfSidesGivesTheRightAnswer) {
           EXPECT_GT(outcome.crossed, 0U);
         }
       }
+    }
+  }
+}
+
+// Parts of an input, and parts of an output, in memory that takes the place of the planned one.
+TEST(MemoryPolicies, PartsOfPortsKeepTheirShapes) {
+  Net net({1, 4, 6, 6});
+  net.add("cut", Slice{1, {2}, 2}, {"data"}, {"left", "right"});
+  net.add("l", conv(3, 3), {"left"}).add("r", conv(2), {"right"}).add("join", Concat{}, {"l", "r"});
+  net.output("join");
+  const auto cpu = open_device("cpu", {1});
+  for (const std::set<std::string_view>& mix : {std::set<std::string_view>{}, {"conv"}}) {
+    for (const MemoryPolicy policy : kPolicies) {
+      SplitDevice device;
+      device.unsupported = mix;
+      expect_right(net.graph, run(net.graph, device, cpu.get(), policy));
     }
   }
 }
