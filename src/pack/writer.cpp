@@ -25,8 +25,8 @@ fs::path resolved(const fs::path& path) {
 
 }  // namespace
 
-PackedWriter::PackedWriter(fs::path path, std::size_t sections, std::string_view maru_version)
-    : path_(resolved(std::move(path))), sections_(sections) {
+PackedWriter::PackedWriter(const fs::path& path, std::size_t sections, std::string_view maru_version)
+    : path_(resolved(path)), sections_(sections) {
   MARU_ASSERT(sections <= kMostPackedSections);
   for (int attempt = 0; fd_ < 0; ++attempt) {
     constexpr int kAttempts = 100;

@@ -15,7 +15,7 @@ namespace maru {
 class PackedWriter {
  public:
   // Room for so many sections is kept at the front. Throws Error when the folder cannot be written to.
-  PackedWriter(std::filesystem::path path, std::size_t sections, std::string_view maru_version);
+  PackedWriter(const std::filesystem::path& path, std::size_t sections, std::string_view maru_version);
   PackedWriter(const PackedWriter&) = delete;
   PackedWriter& operator=(const PackedWriter&) = delete;
   ~PackedWriter();

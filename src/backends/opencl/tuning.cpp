@@ -69,8 +69,8 @@ class Scratch {
     check(code, "clCreateKernel");
     cl_uint next = 0;
     const auto set = [&](const auto& value) {
-      check(clSetKernelArg(kernel.get(), next++, sizeof(value), &value),
-            "clSetKernelArg");  // NOLINT(bugprone-sizeof-expression): a handle
+      constexpr std::size_t kBytes = sizeof(value);  // NOLINT(bugprone-sizeof-expression): a handle
+      check(clSetKernelArg(kernel.get(), next++, kBytes, &value), "clSetKernelArg");
     };
     for (const Argument& argument : stage.arguments) {
       if (const auto* operand = std::get_if<Operand>(&argument)) {
