@@ -43,7 +43,7 @@ std::uint64_t sum_of(std::span<const std::byte> bytes) {
 // The device's copy of one dense tensor, from one buffer to another.
 class CopyKernel {
  public:
-  CopyKernel(const Device& device, std::size_t bytes) : device_(device) {
+  CopyKernel(const Device& device, std::size_t bytes) {
     const TensorDesc desc{
         DType::f32, {1, 1, 1, static_cast<std::int64_t>(bytes / sizeof(float))}, Layout::plain()};
     desc_ = desc;
@@ -63,7 +63,6 @@ class CopyKernel {
   }
 
  private:
-  const Device& device_;
   TensorDesc desc_;
   std::unique_ptr<Kernel> kernel_;
 };

@@ -59,9 +59,9 @@ std::vector<ConvPlan> ConvPlan::candidates(const Conv& conv, const Call& call, c
   const bool is_first = call.src[0].layout.kind == Layout::Kind::plain;
 
   std::vector<ConvPlan> all;
-  const auto add = [&](const Tile& tile, Function function, bool by_rows) {
+  const auto add = [&](const Tile& tile, Function which, bool by_rows) {
     ConvPlan plan = base;
-    plan.function = function;
+    plan.function = which;
     plan.pixels = tile.pixels;
     plan.blocks = tile.blocks;
     plan.out_tiles = tiles_for(tiles_for(plan.outputs, plan.block), tile.blocks);
@@ -73,7 +73,7 @@ std::vector<ConvPlan> ConvPlan::candidates(const Conv& conv, const Call& call, c
         runtime.is_cpu ? 1 : std::min(1.0, items / (kItemsPerUnit * runtime.compute_units));
     // With stride 1 the columns of a kernel share what a tile within a row has read.
     const bool shares = by_rows && base.taps > 1 && window.stride[1] == 1;
-    const double effort = function == Function::line && !shares ? 7.0 / 6 : 1;
+    const double effort = which == Function::line && !shares ? 7.0 / 6 : 1;
     plan.work = items * tile.pixels * tile.blocks * effort / (tile.rate * busy);
     all.push_back(plan);
   };
