@@ -29,7 +29,7 @@ def start(command):
     _, status, usage = os.wait4(process.pid, 0)
     seconds = time.perf_counter() - begin
     if status != 0:
-        sys.exit(f"[packed] expected {command[0]} to succeed, got status {status}: {process.stderr.read().decode()}")
+        sys.exit(f"[bench] expected {command[0]} to succeed, got status {status}: {process.stderr.read().decode()}")
     return seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024, output.decode()
 
 
