@@ -1,0 +1,73 @@
+// Runtime: one CUDA device as kernels and heaps of this backend see it. Owned by the Device; immutable,
+// but for what is noted as broken. CudaQueue: a stream, with the end of its last work.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+
+#include "backends/cuda/module.h"
+#include "device/device.h"
+#include "memory/queue.h"
+
+namespace maru::cuda {
+
+struct StreamDeleter {
+  const maru_cuda_api* api;
+  void operator()(maru_cuda_stream* stream) const noexcept { api->stream_destroy(stream); }
+};
+using StreamHandle = std::unique_ptr<maru_cuda_stream, StreamDeleter>;
+
+class Runtime {
+ public:
+  // Throws Error when the device cannot be used.
+  Runtime(std::shared_ptr<const Module> module, int ordinal);
+
+  const maru_cuda_api& api() const noexcept { return module_->api(); }
+  int ordinal() const noexcept { return ordinal_; }
+  const maru_cuda_facts& facts() const noexcept { return facts_; }
+  int compute_capability() const noexcept { return facts_.major * 10 + facts_.minor; }  // 90
+  std::string description() const;
+
+  // Throws Error naming the call and what CUDA says of it, unless `code` is 0.
+  void check(int code, std::string_view call) const;
+  StreamHandle make_stream() const;
+  // Throws Error where the module has no such function for this device.
+  const maru_cuda_kernel* find(const std::string& function) const;
+
+  bool tf32 = false;  // convolutions and products of f32 may round their operands
+  bool tune = false;  // kernels are chosen by measuring
+
+  // Held while kernels are measured: two at once would slow each other.
+  mutable std::mutex measuring;
+
+ private:
+  std::shared_ptr<const Module> module_;
+  int ordinal_;
+  maru_cuda_facts facts_{};
+};
+
+class CudaQueue final : public Queue {
+ public:
+  explicit CudaQueue(const Runtime& runtime) : runtime_(runtime), stream_(runtime.make_stream()) {}
+
+  void finish() override;
+  maru_cuda_stream* stream() const noexcept { return stream_.get(); }
+  const Runtime& runtime() const noexcept { return runtime_; }
+
+  // What was given last ends with this word's reaching `value`; null: it has no such word.
+  void ends_with(const volatile std::uint32_t* word, std::uint32_t value) noexcept {
+    word_ = word;
+    value_ = value;
+  }
+
+ private:
+  const Runtime& runtime_;
+  StreamHandle stream_;
+  const volatile std::uint32_t* word_ = nullptr;
+  std::uint32_t value_ = 0;
+};
+
+}  // namespace maru::cuda
