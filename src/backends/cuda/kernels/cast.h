@@ -1,0 +1,17 @@
+#pragma once
+
+#include "backends/cuda/kernels/rows.h"
+
+namespace maru::cuda {
+
+struct CastParams {
+  const void* src;
+  void* dst;
+  std::int64_t src_stride, dst_stride;  // from one row to the next, in elements
+  Rows rows;                            // by vectors of kCastVector
+  bool is_aligned;
+};
+
+constexpr int kCastVector = 8;
+
+}  // namespace maru::cuda

@@ -1,0 +1,45 @@
+#include "backends/cuda/kernels/activation.cuh"
+#include "backends/cuda/kernels/eltwise.h"
+#include "backends/cuda/kernels/vectors.cuh"
+
+namespace maru::cuda {
+namespace {
+
+using Kind = EltwiseParams::Kind;
+
+__device__ float combine(Kind kind, float a, float b, float factor) {
+  if (kind == Kind::sum) return a + factor * b;
+  return kind == Kind::product ? a * b : fmaxf(a, b);
+}
+
+template <class T>
+__global__ void eltwise(EltwiseParams p) {
+  constexpr int N = kVector<T>;
+  const Part part = part_of<N>(p.rows);
+  if (part.count == 0) return;
+  const auto operand = [&](int i, float(&value)[N]) {
+    load(static_cast<const T*>(p.src[i]) + part.row * p.src_stride[i] + part.first, part.count,
+         p.is_aligned, value);
+  };
+  float result[N], value[N];
+  operand(0, result);
+  if (p.kind == Kind::sum) {
+#pragma unroll
+    for (float& one : result) one *= p.factor[0];
+  }
+  for (int k = 1; k < p.count; ++k) {
+    operand(k, value);
+#pragma unroll
+    for (int i = 0; i < N; ++i) result[i] = combine(p.kind, result[i], value[i], p.factor[k]);
+  }
+#pragma unroll
+  for (float& one : result) one = apply(p.activation, one);
+  store(result, static_cast<T*>(p.dst) + part.row * p.dst_stride + part.first, part.count,
+        p.is_aligned);
+}
+
+MARU_CUDA_FUNCTION("eltwise_f32", eltwise<float>)
+MARU_CUDA_FUNCTION("eltwise_f16", eltwise<__half>)
+
+}  // namespace
+}  // namespace maru::cuda

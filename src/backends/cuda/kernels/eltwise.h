@@ -1,0 +1,24 @@
+#pragma once
+
+#include "backends/cuda/kernels/activation.h"
+#include "backends/cuda/kernels/rows.h"
+
+namespace maru::cuda {
+
+constexpr int kEltwiseOperands = 8;  // of one launch, at most
+
+struct EltwiseParams {
+  enum class Kind : std::int32_t { sum, product, maximum };
+
+  const void* src[kEltwiseOperands];
+  void* dst;                                              // may be the bytes of src[0]
+  std::int64_t src_stride[kEltwiseOperands], dst_stride;  // from one row to the next, in elements
+  float factor[kEltwiseOperands];                         // of a sum
+  std::int32_t count;                                     // operands
+  Kind kind;
+  Rows rows;
+  bool is_aligned;
+  Activation activation;
+};
+
+}  // namespace maru::cuda
