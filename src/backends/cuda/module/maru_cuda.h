@@ -67,7 +67,8 @@ typedef struct maru_cuda_node {
 } maru_cuda_node;
 
 typedef struct maru_cuda_api {
-  uint32_t abi; /* MARU_CUDA_ABI */
+  uint32_t abi;                   /* MARU_CUDA_ABI */
+  int out_of_memory, not_ready; /* codes that are no failure of the device */
 
   const char* (*error_name)(int code); /* "cudaErrorMemoryAllocation" */
   const char* (*error_text)(int code);
@@ -75,7 +76,7 @@ typedef struct maru_cuda_api {
   int (*device_count)(int* count);
   int (*device_facts)(int device, maru_cuda_facts* facts);
 
-  /* cudaErrorMemoryAllocation where there is not enough, after which everything else still works. */
+  /* out_of_memory where there is not enough, after which everything else still works. */
   int (*allocate)(int device, int kind, size_t bytes, maru_cuda_memory* memory);
   int (*release)(int device, int kind, const maru_cuda_memory* memory);
   /* cudaHostRegister of memory of the caller, mapped for the device. */
@@ -88,7 +89,7 @@ typedef struct maru_cuda_api {
   void (*stream_destroy)(maru_cuda_stream* stream);
   /* Until all that was given to it is done. */
   int (*stream_wait)(maru_cuda_stream* stream);
-  /* 0: all is done; cudaErrorNotReady: not yet; else what failed. */
+  /* 0: all is done; not_ready: not yet; else what failed. */
   int (*stream_query)(maru_cuda_stream* stream);
   /* cudaMemcpyAsync, and waits for it. Addresses as the side sees them whose memory it is. */
   int (*copy)(maru_cuda_stream* stream, void* dst, const void* src, size_t bytes);

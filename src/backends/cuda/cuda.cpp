@@ -1,0 +1,121 @@
+#include "backends/cuda/cuda.h"
+
+#include "backends/cuda/heaps.h"
+#include "backends/cuda/launch.h"
+#include "backends/cuda/provider.h"
+#include "base/error.h"
+
+namespace maru {
+namespace cuda {
+namespace {
+
+constexpr int kLeastCapability = 75;
+
+class CudaDevice final : public Device {
+ public:
+  CudaDevice(std::string name, std::unique_ptr<Runtime> runtime,
+             std::vector<std::unique_ptr<Heap>> heaps)
+      : name_(std::move(name)),
+        runtime_(std::move(runtime)),
+        owned_heaps_(std::move(heaps)),
+        providers_(providers()),
+        flags_(sees_flags_sooner(*runtime_)) {
+    for (const auto& heap : owned_heaps_) heaps_.push_back(heap.get());
+  }
+
+  std::string_view name() const override { return name_; }
+  std::string description() const override { return runtime_->description(); }
+  std::span<const Heap* const> heaps() const override { return heaps_; }
+  std::unique_ptr<Queue> make_queue() const override { return std::make_unique<CudaQueue>(*runtime_); }
+
+  // Channels of f16 that one thread loads at once.
+  int channel_block() const override { return 8; }
+
+  std::vector<Offer> offers(const Call& call) const override {
+    std::vector<Offer> found;
+    for (const auto& provider : providers_) provider->offer(call, *runtime_, found);
+    return found;
+  }
+
+  std::unique_ptr<Kernel> compile(const Call& call, const Offer& offer) const override {
+    for (const auto& provider : providers_) {
+      const std::string name = provider->name();
+      if (offer.kernel == name || offer.kernel.starts_with(name + " "))
+        return provider->compile(call, offer, *runtime_);
+    }
+    MARU_ASSERT(false && "offers come from providers");
+    return nullptr;
+  }
+
+  double copy_seconds(double bytes) const override { return memory_seconds(*runtime_, 2 * bytes); }
+
+  void transfer(Queue& queue, const Buffer& src, std::size_t src_offset, const Buffer& dst,
+                std::size_t dst_offset, std::size_t bytes) const override {
+    cuda::transfer(static_cast<CudaQueue&>(queue), src, src_offset, dst, dst_offset, bytes);
+  }
+
+  bool combines() const override { return true; }
+  std::unique_ptr<Launch> combine(std::span<const OrderedLaunch> launches) const override {
+    return cuda::combine(*runtime_, launches, flags_);
+  }
+
+ private:
+  std::string name_;
+  std::unique_ptr<Runtime> runtime_;
+  std::vector<std::unique_ptr<Heap>> owned_heaps_;
+  std::vector<const Heap*> heaps_;
+  std::vector<std::unique_ptr<Provider>> providers_;
+  bool flags_;  // whether words of combined launches show their end
+};
+
+std::unique_ptr<Device> make_device(std::string name, const std::shared_ptr<const Module>& module,
+                                    int ordinal, const DeviceOptions& options) {
+  auto runtime = std::make_unique<Runtime>(module, ordinal);
+  if (runtime->compute_capability() < kLeastCapability) {
+    throw Error(name, "a GPU of compute capability 7.5 or later", runtime->description(),
+                "--device opencl, or cpu");
+  }
+  runtime->tune = options.tune;
+  auto heaps = working_heaps(*runtime);
+  if (heaps.empty()) {
+    throw Error(name, "memory that comes back as it was written", runtime->description(),
+                "`nvidia-smi` or dmesg, for what the driver says");
+  }
+  return std::make_unique<CudaDevice>(std::move(name), std::move(runtime), std::move(heaps));
+}
+
+int count_devices(const Module& module) {
+  int count = 0;
+  const int code = module.api().device_count(&count);
+  if (code == 0) return count;
+  throw Error("cuda", "a driver for this module, and a GPU",
+              fmt::format("{}: {}", module.api().error_name(code), module.api().error_text(code)),
+              "`nvidia-smi`, which shows the driver's version");
+}
+
+}  // namespace
+}  // namespace cuda
+
+std::vector<std::unique_ptr<Device>> cuda_devices(const DeviceOptions& options) {
+  std::vector<std::unique_ptr<Device>> devices;
+  const auto attempt = [&](auto&& work) {
+    try {
+      work();
+    } catch (const Error& error) {
+      if (options.report) options.report(error);
+    }
+  };
+  attempt([&] {
+    const std::shared_ptr<const cuda::Module> module = cuda::Module::open();
+    const int count = cuda::count_devices(*module);
+    for (int ordinal = 0; ordinal < count; ++ordinal) {
+      attempt([&] {
+        const std::string name = ordinal == 0 ? "cuda" : fmt::format("cuda:{}", ordinal);
+        devices.push_back(cuda::make_device(name, module, ordinal, options));
+      });
+    }
+  });
+  return devices;
+}
+
+}  // namespace maru
