@@ -30,12 +30,11 @@ struct Call {
 struct Offer {
   std::string kernel;            // for people: "onednn", "reference"
   std::vector<Layout> src, dst;  // wanted; entries of constants are ignored
-  double seconds = false;  // compile() takes the fastest variant of a kernel, measured once and kept 0;
-                           // // estimated, a run
-  double prepare_seconds = 0;  // estimated, once at load, beyond what is usual
-  bool src_window = false;     // operands may be channel windows of a larger tensor
-  bool dst_window = false;     // so may results
-  bool in_place = false;       // dst[0] may be the bytes of src[0]
+  double seconds = 0;            // estimated, a run
+  double prepare_seconds = 0;    // estimated, once at load, beyond what is usual
+  bool src_window = false;       // operands may be channel windows of a larger tensor
+  bool dst_window = false;       // so may results
+  bool in_place = false;         // dst[0] may be the bytes of src[0]
 };
 
 class Launch {
