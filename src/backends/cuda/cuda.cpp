@@ -1,5 +1,6 @@
 #include "backends/cuda/cuda.h"
 
+#include "backends/cuda/devices.h"
 #include "backends/cuda/heaps.h"
 #include "backends/cuda/launch.h"
 #include "backends/cuda/provider.h"
@@ -98,36 +99,42 @@ int count_devices(const Module& module) {
               "`nvidia-smi`, for what it says of driver and GPU");
 }
 
+void report(const DeviceOptions& options, const Error& why, bool is_broken) {
+  if (options.report) options.report({why, is_broken});
+}
+
 }  // namespace
+
+std::vector<std::unique_ptr<Device>> devices_of(const std::shared_ptr<const Module>& module,
+                                                const DeviceOptions& options) {
+  std::vector<std::unique_ptr<Device>> devices;
+  int count = 0;
+  try {
+    count = count_devices(*module);
+    if (count == 0) report(options, Error("cuda", "an NVIDIA GPU and its driver", "none"), false);
+  } catch (const Error& error) {
+    report(options, error, true);
+  }
+  for (int ordinal = 0; ordinal < count; ++ordinal) {
+    const std::string name = ordinal == 0 ? "cuda" : fmt::format("cuda:{}", ordinal);
+    try {
+      devices.push_back(make_device(name, module, ordinal, options));
+    } catch (const Error& error) {
+      report(options, error, true);  // others may work
+    }
+  }
+  return devices;
+}
+
 }  // namespace cuda
 
 std::vector<std::unique_ptr<Device>> cuda_devices(const DeviceOptions& options) {
-  std::vector<std::unique_ptr<Device>> devices;
-  const auto report = [&](const Error& why, bool is_broken) {
-    if (options.report) options.report({why, is_broken});
-  };
-  std::shared_ptr<const cuda::Module> module;
   try {
-    module = cuda::Module::open();
-  } catch (const Error& error) {
-    report(error, false);
-    return devices;
+    return cuda::devices_of(cuda::Module::open(), options);
+  } catch (const Error& error) {  // no module
+    cuda::report(options, error, false);
+    return {};
   }
-  try {
-    const int count = cuda::count_devices(*module);
-    if (count == 0) report(Error("cuda", "an NVIDIA GPU and its driver", "none"), false);
-    for (int ordinal = 0; ordinal < count; ++ordinal) {
-      const std::string name = ordinal == 0 ? "cuda" : fmt::format("cuda:{}", ordinal);
-      try {
-        devices.push_back(cuda::make_device(name, module, ordinal, options));
-      } catch (const Error& error) {
-        report(error, true);  // others may work
-      }
-    }
-  } catch (const Error& error) {
-    report(error, true);
-  }
-  return devices;
 }
 
 }  // namespace maru
