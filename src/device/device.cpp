@@ -22,4 +22,9 @@ void Device::transfer(Queue&, const Buffer&, std::size_t, const Buffer&, std::si
   MARU_ASSERT(false && "this device has one memory");
 }
 
+std::unique_ptr<Launch> Device::combine(std::span<const OrderedLaunch>) const {
+  MARU_ASSERT(false && "this device launches one by one");
+  return nullptr;
+}
+
 }  // namespace maru

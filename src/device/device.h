@@ -5,6 +5,9 @@
 // by sessions; a Launch and a Queue belong to one session and one thread at a time.
 #pragma once
 
+#include <maru/error.h>
+
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -30,18 +33,24 @@ struct Call {
 struct Offer {
   std::string kernel;            // for people: "onednn", "reference"
   std::vector<Layout> src, dst;  // wanted; entries of constants are ignored
-  double seconds = false;  // compile() takes the fastest variant of a kernel, measured once and kept 0;
-                           // // estimated, a run
-  double prepare_seconds = 0;  // estimated, once at load, beyond what is usual
-  bool src_window = false;     // operands may be channel windows of a larger tensor
-  bool dst_window = false;     // so may results
-  bool in_place = false;       // dst[0] may be the bytes of src[0]
+  double seconds = 0;            // estimated, a run
+  double prepare_seconds = 0;    // estimated, once at load, beyond what is usual
+  bool src_window = false;       // operands may be channel windows of a larger tensor
+  bool dst_window = false;       // so may results
+  bool in_place = false;         // dst[0] may be the bytes of src[0]
 };
 
 class Launch {
  public:
   virtual ~Launch() = default;
   virtual void run(Queue& queue) = 0;
+};
+
+// A launch in a list, and which of those before it must have ended when it begins; what these in turn
+// wait for is left out.
+struct OrderedLaunch {
+  Launch* launch = nullptr;
+  std::vector<std::size_t> after{};  // indices into the list, ascending
 };
 
 class Kernel {
@@ -62,9 +71,16 @@ class Kernel {
                                        const Tensor& workspace) const = 0;
 };
 
+// Why a device that the build is for is not offered. Broken: it seems to be there and cannot be used.
+struct Absence {
+  Error why;
+  bool is_broken = false;
+};
+
 struct DeviceOptions {
   int threads = 0;    // of the CPU; 0: one a core
   bool tune = false;  // compile() takes the fastest variant of a kernel, measured once and kept
+  std::function<void(const Absence&)> report = {};  // told of devices that are not offered
 };
 
 struct DeviceModel;  // device/speed.h
@@ -96,6 +112,14 @@ class Device {
   // that was given to the queue before; returns when they are there. Devices with one memory have none.
   virtual void transfer(Queue& queue, const Buffer& src, std::size_t src_offset, const Buffer& dst,
                         std::size_t dst_offset, std::size_t bytes) const;
+  // Whether combine() is better than launching one by one. Planners then keep apart the memory of what
+  // may run at once, and say of each step which ones it must follow.
+  virtual bool combines() const { return false; }
+  // One launch for all of these (a CUDA graph), in an order that they allow: those that do not wait for
+  // each other, through others neither, may run at the same time. Its run() comes after all that the
+  // queue was given before, and before all that it is given later. The launches outlive it, unchanged;
+  // where one of them is bound anew, all are combined anew.
+  virtual std::unique_ptr<Launch> combine(std::span<const OrderedLaunch> launches) const;
 };
 
 }  // namespace maru

@@ -1,0 +1,62 @@
+#include "backends/cuda/runtime.h"
+
+#include <fmt/format.h>
+
+#include "base/error.h"
+
+namespace maru::cuda {
+
+std::string version_text(int version) {
+  return fmt::format("{}.{}", version / 1000, version % 1000 / 10);
+}
+
+Runtime::Runtime(std::shared_ptr<const Module> module, int ordinal)
+    : module_(std::move(module)), ordinal_(ordinal) {
+  check(api().device_facts(ordinal_, &facts_), "cudaGetDeviceProperties");
+  check(api().versions(&driver_version_, &runtime_version_), "cudaDriverGetVersion");
+}
+
+std::string Runtime::description() const {
+  return fmt::format("{}, compute capability {}.{}, {} GiB, {}; CUDA {}, driver for {}", facts_.name,
+                     facts_.major, facts_.minor, facts_.memory_bytes >> 30,
+                     facts_.integrated != 0 ? "one memory with the CPU" : "memory of its own",
+                     version_text(runtime_version_), version_text(driver_version_));
+}
+
+void Runtime::check(int code, std::string_view call) const {
+  if (code == 0) return;
+  throw Error(fmt::format("cuda:{} {}", ordinal_, call), "success",
+              fmt::format("{}: {}", api().error_name(code), api().error_text(code)),
+              "`nvidia-smi` or dmesg, for what the driver says; another --device works on");
+}
+
+StreamHandle Runtime::make_stream() const {
+  maru_cuda_stream* stream = nullptr;
+  check(api().stream_create(ordinal_, &stream), "cudaStreamCreate");
+  return {stream, {&api()}};
+}
+
+const maru_cuda_kernel* Runtime::find(const std::string& function) const {
+  const maru_cuda_kernel* kernel = nullptr;
+  check(api().find_kernel(ordinal_, function.c_str(), &kernel), function);
+  return kernel;
+}
+
+void CudaQueue::finish() {
+  if (word_ != nullptr) {
+    constexpr int kPollsBetweenQueries = 4096;
+    for (int polls = 1; static_cast<std::int32_t>(*word_ - value_) < 0; ++polls) {
+      if (polls % kPollsBetweenQueries != 0) continue;
+      // Work that failed never reaches its word.
+      const int code = runtime_.api().stream_query(stream_.get());
+      if (code == 0) break;
+      if (code != runtime_.api().not_ready) runtime_.check(code, "cudaStreamQuery");
+    }
+    std::atomic_thread_fence(std::memory_order_acquire);
+    word_ = nullptr;
+    return;
+  }
+  runtime_.check(runtime_.api().stream_wait(stream_.get()), "cudaStreamSynchronize");
+}
+
+}  // namespace maru::cuda
