@@ -147,7 +147,7 @@ __device__ void write(const PreprocessParams& p, T* dst, const float (&value)[4]
 template <class T>
 __global__ void preprocess(PreprocessParams p) {
   __shared__ Tap columns[kColumns], rows[kRows];
-  __shared__ alignas(kPiece) std::uint8_t slots[kSlots][kSlotBytes];
+  alignas(kPiece) __shared__ std::uint8_t slots[kSlots][kSlotBytes];
   const int thread = static_cast<int>(threadIdx.y) * kColumns + static_cast<int>(threadIdx.x);
   const int first_column = static_cast<int>(blockIdx.x) * kColumns;
   const int first_row = static_cast<int>(blockIdx.y) * kRows;

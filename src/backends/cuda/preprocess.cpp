@@ -1,0 +1,72 @@
+#include "ops/preprocess.h"
+
+#include <algorithm>
+
+#include "backends/cuda/elements.h"
+#include "backends/cuda/kernels/preprocess.h"
+
+namespace maru::cuda {
+namespace {
+
+constexpr std::int64_t kMostBlocksDeep = 65535;  // CUDA's limit of a grid's third extent
+constexpr int kPadded = 4;  // channels of a pixel for the first convolution, the last of them zero
+
+// A photo that leaves the buffer, which a kernel cannot refuse, becomes an image that is not a number.
+class PreprocessProvider final : public Provider {
+ public:
+  std::string name() const override { return "preprocess"; }
+
+  void offer(const Call& call, const Runtime& runtime, std::vector<Offer>& offers) const override {
+    const DType dtype = call.dst[0].dtype;
+    if (call.op.as<Preprocess>() == nullptr || !is_countable(call)) return;
+    if (dtype != DType::f32 && dtype != DType::f16) return;
+    const double seconds = memory_seconds(runtime, static_cast<double>(call.dst[0].bytes()) * 4);
+    for (const Layout layout : {Layout::blocked(kPadded), Layout::channels_last(), Layout::plain()}) {
+      Offer offer = same_layout_offer(*this, call, Layout::plain(), seconds);
+      offer.dst[0] = layout;
+      offers.push_back(std::move(offer));
+    }
+  }
+
+  std::unique_ptr<Kernel> compile(const Call& call, const Offer&,
+                                  const Runtime& runtime) const override {
+    const Preprocess& op = *call.op.as<Preprocess>();
+    const Normalise normalise = op.normalise();
+    const TensorDesc& dst = call.dst[0];
+    PreprocessParams params{};
+    params.is_padded = dst.layout.kind == Layout::Kind::blocked;
+    params.dst_strides =
+        params.is_padded ? ImageStrides{dst.image_stride(), 1, kPadded} : strides_of(dst);
+    params.photos = static_cast<std::int32_t>(dst.shape[0]);
+    params.height = static_cast<std::int32_t>(op.height);
+    params.width = static_cast<std::int32_t>(op.width);
+    std::ranges::copy(normalise.mean, params.mean);
+    params.scale = normalise.scale;
+    params.is_crop = normalise.fit == Normalise::Fit::crop;
+    params.is_bgr = normalise.bgr;
+    const auto blocks = [](std::int64_t extent, int of) {
+      return static_cast<unsigned>(divide_up(extent, of));
+    };
+    const auto photos = static_cast<unsigned>(std::min<std::int64_t>(dst.shape[0], kMostBlocksDeep));
+    return std::make_unique<CudaKernel>(
+        runtime, "preprocess",
+        std::vector{
+            stage(function_of("preprocess", dst.dtype),
+                  {blocks(op.width, kPreprocessColumns), blocks(op.height, kPreprocessRows), photos},
+                  {kPreprocessColumns, kPreprocessRows, 1}, [params](const Bound& bound) {
+                    PreprocessParams bound_params = params;
+                    bound_params.pixels = bound.src<std::uint8_t>(0);
+                    bound_params.frames = bound.src<std::int32_t>(1);
+                    bound_params.bytes = bound.src_desc(0).count();
+                    bound_params.dst = bound.dst(0);
+                    bound_params.is_aligned = is_aligned(bound_params.dst, 0);
+                    return bound_params;
+                  })});
+  }
+};
+
+}  // namespace
+
+std::unique_ptr<Provider> preprocess_provider() { return std::make_unique<PreprocessProvider>(); }
+
+}  // namespace maru::cuda
