@@ -19,7 +19,9 @@
 namespace maru {
 
 // A node as a device sees it. Layouts may be `any` while offers are asked for; they are exact when a
-// kernel is compiled. Operands that are constants hold the constant's description.
+// kernel is compiled. Data operands and results are all f32 or all f16 (but of Cast, Preprocess and a
+// widening Softmax). Operands that are constants hold the constant's description, which is f32 also
+// where data is f16; kernels pack it as they want.
 struct Call {
   const Op& op;
   std::span<const TensorDesc> src, dst;
@@ -30,12 +32,11 @@ struct Call {
 struct Offer {
   std::string kernel;            // for people: "onednn", "reference"
   std::vector<Layout> src, dst;  // wanted; entries of constants are ignored
-  double seconds = false;  // compile() takes the fastest variant of a kernel, measured once and kept 0;
-                           // // estimated, a run
-  double prepare_seconds = 0;  // estimated, once at load, beyond what is usual
-  bool src_window = false;     // operands may be channel windows of a larger tensor
-  bool dst_window = false;     // so may results
-  bool in_place = false;       // dst[0] may be the bytes of src[0]
+  double seconds = 0;            // estimated, a run
+  double prepare_seconds = 0;    // estimated, once at load, beyond what is usual
+  bool src_window = false;       // operands may be channel windows of a larger tensor
+  bool dst_window = false;       // so may results
+  bool in_place = false;         // dst[0] may be the bytes of src[0]
 };
 
 class Launch {
@@ -65,6 +66,8 @@ class Kernel {
 struct DeviceOptions {
   int threads = 0;    // of the CPU; 0: one a core
   bool tune = false;  // compile() takes the fastest variant of a kernel, measured once and kept
+  // What networks are meant to be computed in; a device that cannot ignores it, see computes().
+  Precision precision = Precision::fp32;
 };
 
 struct DeviceModel;  // device/speed.h
@@ -77,6 +80,8 @@ class Device {
   // Whether it is the CPU that the program runs on: its kernels take host addresses and run in the
   // session's thread.
   virtual bool is_host() const { return false; }
+  // Of fp16: calls with data in f16, constants being f32 all the same, where it offers them; and Cast.
+  virtual bool computes(Precision precision) const { return precision == Precision::fp32; }
   virtual std::span<const Heap* const> heaps() const = 0;
   // Of a device that stands for one that is elsewhere: the figures to plan with, since measuring would
   // show this machine. Null: it is itself, and can be measured. Lives as long as the device.
