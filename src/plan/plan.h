@@ -70,6 +70,7 @@ struct Plan {
   static constexpr std::size_t kWeights = 0, kArena = 1;  // of the first device; maybe empty
 
   std::string network, policy;
+  Precision precision = Precision::fp32;
   std::vector<std::string> devices;  // that it uses; the first is the one that was asked for
   std::vector<Region> regions;
   std::vector<Step> steps;

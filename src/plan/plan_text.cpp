@@ -91,6 +91,7 @@ std::string Plan::text() const {
       fmt::format("plan of {} on {}, memory {}: {} steps, {} bytes copied a run", network,
                   fmt::join(devices, " and "), policy, steps.size(), copied_bytes());
   if (devices.size() > 1) text += fmt::format(", {} of them between memories", crossing_bytes());
+  if (precision != Precision::fp32) text += fmt::format(", in {}", to_string(precision));
   text += "\n\n";
   text += "regions (a place below is region+offset in bytes)\n";
   for (std::size_t i = 0; i < regions.size(); ++i) {
@@ -136,6 +137,7 @@ std::string Plan::json() const {
                       {"rewrites", rewrites},
                       {"regions", nlohmann::json::array()},
                       {"steps", nlohmann::json::array()}};
+  if (precision != Precision::fp32) json["precision"] = to_string(precision);
   for (const Region& region : regions) {
     json["regions"].push_back({{"kind", to_string(region.kind)},
                                {"name", region.name},

@@ -59,6 +59,7 @@ class Planner {
                   [](const Instruction& i) { return i.kind == Instruction::Kind::view; });
     plan_.network = graph.name;
     plan_.policy = to_string(options.policy);
+    plan_.precision = options.precision;
     for (const Device* device : devices) plan_.devices.emplace_back(device->name());
   }
 
