@@ -3,6 +3,7 @@
 #pragma once
 
 #include <algorithm>
+#include <functional>
 #include <memory>
 #include <random>
 #include <utility>
@@ -59,8 +60,9 @@ class RandomOrder final : public Launch {
 
 class CombiningDevice final : public Device {
  public:
-  mutable std::size_t combined = 0;  // times
-  bool combining = true;             // else it is what it was
+  mutable std::size_t combined = 0;                                      // times
+  bool combining = true;                                                 // else it is what it was
+  std::function<std::unique_ptr<Launch>(std::unique_ptr<Launch>)> wrap;  // what was combined
 
   // `device` outlives it.
   explicit CombiningDevice(const Device& device, unsigned seed = 1) : device_(device), seed_(seed) {}
@@ -82,7 +84,8 @@ class CombiningDevice final : public Device {
   }
   bool combines() const override { return combining; }
   std::unique_ptr<Launch> combine(std::span<const OrderedLaunch> launches) const override {
-    return std::make_unique<RandomOrder>(launches, seed_ + static_cast<unsigned>(combined++));
+    auto launch = std::make_unique<RandomOrder>(launches, seed_ + static_cast<unsigned>(combined++));
+    return wrap ? wrap(std::move(launch)) : std::move(launch);
   }
 
  private:
