@@ -114,6 +114,8 @@ class MARU_API Model {
   const std::vector<std::string>& labels() const;  // empty when there are none
   const std::vector<std::string>& notes() const;
   std::int64_t batch() const;
+  // With device "auto": devices that seem to be there and could not be used, and why, a line each.
+  const std::vector<std::string>& passed_over() const;
 
   // What loading copied to where the device's weights are. Empty where they were packed in place, or
   // are the pages of a packed file.

@@ -32,7 +32,10 @@ void check_options(const ModelOptions& options) {
 }
 
 void open_devices(Model::State& state, std::string_view device, const ModelOptions& options) {
-  const DeviceOptions device_options{options.threads, options.tune};
+  DeviceOptions device_options{options.threads, options.tune};
+  device_options.report = [&](const Absence& absence) {
+    if (device == "auto" && absence.is_broken) state.passed_over.emplace_back(absence.why.what());
+  };
   state.devices.push_back(open_device(device, device_options));
   if (!state.devices[0]->is_host()) state.devices.push_back(open_device("cpu", device_options));
   for (const auto& opened : state.devices) state.device_list.push_back(opened.get());

@@ -84,6 +84,7 @@ Model Model::load(const std::filesystem::path& path, const ModelOptions& options
 const std::string& Model::name() const { return state_->name; }
 const std::vector<std::string>& Model::labels() const { return state_->labels; }
 const std::vector<std::string>& Model::notes() const { return state_->notes; }
+const std::vector<std::string>& Model::passed_over() const { return state_->passed_over; }
 std::int64_t Model::batch() const { return state_->batch; }
 std::string Model::plan_text() const {
   const DeviceModel* model = state_->devices[0]->model();

@@ -30,7 +30,7 @@ struct Model::State {
   std::string name;
   std::int64_t batch = 1;
   std::optional<PhotoPorts> photos;
-  std::vector<std::string> labels, notes;
+  std::vector<std::string> labels, notes, passed_over;
   bool check = false;  // its sessions watch their runs
 };
 

@@ -5,6 +5,9 @@
 // by sessions; a Launch and a Queue belong to one session and one thread at a time.
 #pragma once
 
+#include <maru/error.h>
+
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -68,9 +71,16 @@ class Kernel {
                                        const Tensor& workspace) const = 0;
 };
 
+// Why a device that the build is for is not offered. Broken: it seems to be there and cannot be used.
+struct Absence {
+  Error why;
+  bool is_broken = false;
+};
+
 struct DeviceOptions {
   int threads = 0;    // of the CPU; 0: one a core
   bool tune = false;  // compile() takes the fastest variant of a kernel, measured once and kept
+  std::function<void(const Absence&)> report = {};  // told of devices that are not offered
 };
 
 struct DeviceModel;  // device/speed.h

@@ -80,8 +80,7 @@ class Classify final : public Verb {
   int run(Output& out) override {
     const std::vector<std::filesystem::path> files = image_list(images_);
     Clock::time_point start = Clock::now();
-    const Model model = Model::load(flags_.model, options(files.size()));
-    if (flags_.options.check) complain(model.proof());
+    const Model model = load_model(flags_.model, options(files.size()));
     ms_.load = ms_since(start);
     start = Clock::now();
     Session session(model);

@@ -1,5 +1,7 @@
 #include "apps/cli/model_flags.h"
 
+#include "apps/cli/output.h"
+
 namespace maru::cli {
 namespace {
 
@@ -8,6 +10,13 @@ constexpr const char* kModelHelp =
     "a Caffe network (.prototxt), or a packed model (.maru). Required.";
 
 }  // namespace
+
+Model load_model(const std::string& path, const ModelOptions& options) {
+  Model model = Model::load(path, options);
+  for (const std::string& why : model.passed_over()) complain("passed over: " + why);
+  if (options.check) complain(model.proof());
+  return model;
+}
 
 void ModelFlags::add_model(CommandLine& line) {
   line.text("-m,--model", "PATH", kModelHelp, model, Need::required);

@@ -7,6 +7,10 @@
 
 namespace maru::cli {
 
+// The model, after telling on standard error what it was proven to be and which better devices could
+// not be used.
+Model load_model(const std::string& path, const ModelOptions& options);
+
 struct ModelFlags {
   std::string model;
   ModelOptions options;

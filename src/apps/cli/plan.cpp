@@ -41,8 +41,7 @@ class Plan final : public Verb {
     options.photos = !raw_;
     options.expected_runs = static_cast<double>(runs_);
     if (policies_) return compare(out, options);
-    const Model model = Model::load(flags_.model, options);
-    if (flags_.options.check) complain(model.proof());
+    const Model model = load_model(flags_.model, options);
     std::string text = json_ ? model.plan_json() : model.plan_text();
     if (!text.ends_with('\n')) text += '\n';
     out.write(text);

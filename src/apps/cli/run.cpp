@@ -136,8 +136,7 @@ class Run final : public Verb {
     for (const Binding& output : outputs) {
       if (!has(network.outputs, output.name)) options.outputs.push_back(output.name);
     }
-    const Model model = Model::load(flags_.model, options);
-    if (flags_.options.check) complain(model.proof());
+    const Model model = load_model(flags_.model, options);
     Session session(model);
     for (std::size_t i = 0; i < inputs.size(); ++i) {
       const TensorSpan input = session.input(inputs[i].name);

@@ -1,5 +1,6 @@
 #include "backends/cuda/cuda.h"
 
+#include "backends/cuda/devices.h"
 #include "backends/cuda/heaps.h"
 #include "backends/cuda/launch.h"
 #include "backends/cuda/provider.h"
@@ -84,38 +85,56 @@ std::unique_ptr<Device> make_device(std::string name, const std::shared_ptr<cons
   return std::make_unique<CudaDevice>(std::move(name), std::move(runtime), std::move(heaps));
 }
 
+// 0 where there is nothing of CUDA to be found. Throws Error where there is, and it does not work.
 int count_devices(const Module& module) {
-  int count = 0;
-  const int code = module.api().device_count(&count);
-  if (code == 0) return count;
-  throw Error("cuda", "a driver for this module, and a GPU",
-              fmt::format("{}: {}", module.api().error_name(code), module.api().error_text(code)),
-              "`nvidia-smi`, which shows the driver's version");
+  const maru_cuda_api& api = module.api();
+  int driver = 0, runtime = 0, count = 0;
+  if (api.versions(&driver, &runtime) != 0 || driver == 0) return 0;
+  const int code = api.device_count(&count);
+  if (code == 0 || code == api.no_device) return count;
+  throw Error("cuda",
+              fmt::format("a driver for CUDA {}, and a GPU that answers", version_text(runtime)),
+              fmt::format("{}: {}, with a driver for CUDA {}", api.error_name(code),
+                          api.error_text(code), version_text(driver)),
+              "`nvidia-smi`, for what it says of driver and GPU");
+}
+
+void report(const DeviceOptions& options, const Error& why, bool is_broken) {
+  if (options.report) options.report({why, is_broken});
 }
 
 }  // namespace
+
+std::vector<std::unique_ptr<Device>> devices_of(const std::shared_ptr<const Module>& module,
+                                                const DeviceOptions& options) {
+  std::vector<std::unique_ptr<Device>> devices;
+  int count = 0;
+  try {
+    count = count_devices(*module);
+    if (count == 0) report(options, Error("cuda", "an NVIDIA GPU and its driver", "none"), false);
+  } catch (const Error& error) {
+    report(options, error, true);
+  }
+  for (int ordinal = 0; ordinal < count; ++ordinal) {
+    const std::string name = ordinal == 0 ? "cuda" : fmt::format("cuda:{}", ordinal);
+    try {
+      devices.push_back(make_device(name, module, ordinal, options));
+    } catch (const Error& error) {
+      report(options, error, true);  // others may work
+    }
+  }
+  return devices;
+}
+
 }  // namespace cuda
 
 std::vector<std::unique_ptr<Device>> cuda_devices(const DeviceOptions& options) {
-  std::vector<std::unique_ptr<Device>> devices;
-  const auto attempt = [&](auto&& work) {
-    try {
-      work();
-    } catch (const Error& error) {
-      if (options.report) options.report(error);
-    }
-  };
-  attempt([&] {
-    const std::shared_ptr<const cuda::Module> module = cuda::Module::open();
-    const int count = cuda::count_devices(*module);
-    for (int ordinal = 0; ordinal < count; ++ordinal) {
-      attempt([&] {
-        const std::string name = ordinal == 0 ? "cuda" : fmt::format("cuda:{}", ordinal);
-        devices.push_back(cuda::make_device(name, module, ordinal, options));
-      });
-    }
-  });
-  return devices;
+  try {
+    return cuda::devices_of(cuda::Module::open(), options);
+  } catch (const Error& error) {  // no module
+    cuda::report(options, error, false);
+    return {};
+  }
 }
 
 }  // namespace maru

@@ -1,5 +1,5 @@
-// The CUDA backend: a device "cuda", "cuda:1", ... for each of NVIDIA's GPUs that the driver shows. Nothing
-// of CUDA is part of libmaru: it is in a module, libmaru_cuda.so, that cuda_devices() opens.
+// The CUDA backend: a device "cuda", "cuda:1", ... for each of NVIDIA's GPUs that the driver shows.
+// Nothing of CUDA is part of libmaru: it is in a module, libmaru_cuda.so, that cuda_devices() opens.
 #pragma once
 
 #include <memory>

@@ -13,8 +13,8 @@ namespace {
 constexpr std::size_t kPage = 4096;
 
 // What cudaMalloc and its like made. Managed memory that the CPU and running kernels must not touch at
-// the same time is attached to the CPU while it is mapped, and else to its session's stream: so it is of
-// no concern to the work of others.
+// the same time is attached to the CPU while it is mapped, and else to its session's stream: so it is
+// of no concern to the work of others.
 class CudaMemory final : public Allocation {
  public:
   CudaMemory(const Runtime& runtime, int kind, maru_cuda_memory memory, bool is_exclusive)
@@ -286,9 +286,7 @@ MappedWord::MappedWord(const Runtime& runtime) : runtime_(runtime) {
   *static_cast<volatile std::uint32_t*>(memory_.host) = 0;
 }
 
-MappedWord::~MappedWord() {
-  runtime_.api().release(runtime_.ordinal(), MARU_CUDA_MAPPED, &memory_);
-}
+MappedWord::~MappedWord() { runtime_.api().release(runtime_.ordinal(), MARU_CUDA_MAPPED, &memory_); }
 
 void transfer(CudaQueue& queue, const Buffer& src, std::size_t src_offset, const Buffer& dst,
               std::size_t dst_offset, std::size_t bytes) {
@@ -297,9 +295,9 @@ void transfer(CudaQueue& queue, const Buffer& src, std::size_t src_offset, const
     return static_cast<std::byte*>(buffer.native()) + offset;
   };
   queue.ends_with(nullptr, 0);
-  queue.runtime().check(queue.runtime().api().copy(queue.stream(), at(dst, dst_offset),
-                                                   at(src, src_offset), bytes),
-                        "cudaMemcpyAsync");
+  queue.runtime().check(
+      queue.runtime().api().copy(queue.stream(), at(dst, dst_offset), at(src, src_offset), bytes),
+      "cudaMemcpyAsync");
 }
 
 }  // namespace maru::cuda

@@ -1,5 +1,5 @@
-// The memories of one CUDA device, as heaps. Owned by the Device; a Runtime outlives them. As heap.h says,
-// any thread may use them.
+// The memories of one CUDA device, as heaps. Owned by the Device; a Runtime outlives them. As heap.h
+// says, any thread may use them.
 #pragma once
 
 #include <memory>

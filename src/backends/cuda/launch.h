@@ -1,5 +1,5 @@
-// CudaLaunch: a node's launches with their parameters, ready to run. combine(): many of them as one CUDA
-// graph, in which those that do not wait for each other run side by side.
+// CudaLaunch: a node's launches with their parameters, ready to run. combine(): many of them as one
+// CUDA graph, in which those that do not wait for each other run side by side.
 #pragma once
 
 #include <memory>

@@ -49,7 +49,8 @@ const maru_cuda_api& load() {
     const auto entry = reinterpret_cast<maru_cuda_entry>(::dlsym(library, "maru_cuda"));
     const maru_cuda_api* api = entry == nullptr ? nullptr : entry();
     if (api == nullptr || api->abi != MARU_CUDA_ABI) {
-      throw Error(place.string(), fmt::format("the CUDA module of this maru, version {}", +MARU_CUDA_ABI),
+      throw Error(place.string(),
+                  fmt::format("the CUDA module of this maru, version {}", +MARU_CUDA_ABI),
                   api == nullptr ? "another library" : fmt::format("version {}", api->abi),
                   "installing both from the same build");
     }

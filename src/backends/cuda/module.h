@@ -1,5 +1,5 @@
-// Module: libmaru_cuda.so, opened when maru runs. All of CUDA is behind it. Immutable; any thread may use
-// it.
+// Module: libmaru_cuda.so, opened when maru runs. All of CUDA is behind it. Immutable; any thread may
+// use it.
 #pragma once
 
 #include <memory>

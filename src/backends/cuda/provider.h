@@ -90,8 +90,7 @@ Stage stage(std::string function, std::array<unsigned, 3> grid, std::array<unsig
             unsigned shared_bytes = 0) {
   using Params = std::invoke_result_t<F, const Bound&>;
   static_assert(std::is_trivially_copyable_v<Params> && std::is_standard_layout_v<Params>);
-  return {std::move(function), grid, block, shared_bytes,
-          [make = std::move(make)](const Bound& bound) {
+  return {std::move(function), grid, block, shared_bytes, [make = std::move(make)](const Bound& bound) {
             const Params params = make(bound);
             std::vector<std::byte> bytes(sizeof params);
             std::memcpy(bytes.data(), &params, sizeof params);
@@ -133,8 +132,8 @@ Offer same_layout_offer(const Provider& provider, const Call& call, Layout layou
 std::vector<Layout> natural_layouts(const Call& call);
 bool is_known(const Layout& layout);
 
-// The type that all data operands and results have, f32 or f16; nothing where they differ or are others.
-// Constants are f32 always and do not count.
+// The type that all data operands and results have, f32 or f16; nothing where they differ or are
+// others. Constants are f32 always and do not count.
 std::optional<DType> data_type(const Call& call);
 // "pool_f16": what kernels for several types are called.
 std::string function_of(std::string_view name, DType dtype);

@@ -5,22 +5,22 @@
 #include "base/error.h"
 
 namespace maru::cuda {
-namespace {
 
-std::string version(int number) { return fmt::format("{}.{}", number / 1000, number % 1000 / 10); }
-
-}  // namespace
+std::string version_text(int version) {
+  return fmt::format("{}.{}", version / 1000, version % 1000 / 10);
+}
 
 Runtime::Runtime(std::shared_ptr<const Module> module, int ordinal)
     : module_(std::move(module)), ordinal_(ordinal) {
   check(api().device_facts(ordinal_, &facts_), "cudaGetDeviceProperties");
+  check(api().versions(&driver_version_, &runtime_version_), "cudaDriverGetVersion");
 }
 
 std::string Runtime::description() const {
   return fmt::format("{}, compute capability {}.{}, {} GiB, {}; CUDA {}, driver for {}", facts_.name,
                      facts_.major, facts_.minor, facts_.memory_bytes >> 30,
                      facts_.integrated != 0 ? "one memory with the CPU" : "memory of its own",
-                     version(facts_.runtime), version(facts_.driver));
+                     version_text(runtime_version_), version_text(driver_version_));
 }
 
 void Runtime::check(int code, std::string_view call) const {

@@ -20,6 +20,8 @@ struct StreamDeleter {
 };
 using StreamHandle = std::unique_ptr<maru_cuda_stream, StreamDeleter>;
 
+std::string version_text(int version);  // "13.0" of 13000
+
 class Runtime {
  public:
   // Throws Error when the device cannot be used.
@@ -47,6 +49,7 @@ class Runtime {
   std::shared_ptr<const Module> module_;
   int ordinal_;
   maru_cuda_facts facts_{};
+  int driver_version_ = 0, runtime_version_ = 0;
 };
 
 class CudaQueue final : public Queue {

@@ -110,12 +110,13 @@ std::vector<std::unique_ptr<Device>> opencl_devices(const DeviceOptions& options
       runtime->tune = options.tune;
       auto heaps = opencl::working_heaps(*runtime);
       const auto is_visible = [](const auto& heap) { return heap->traits().device_visible; };
-      if (std::ranges::none_of(heaps, is_visible)) continue;
+      if (std::ranges::none_of(heaps, is_visible))
+        throw Error("opencl", "memory that comes back as it was written", runtime->description());
       std::string name = devices.empty() ? "opencl" : fmt::format("opencl:{}", devices.size());
       devices.push_back(std::make_unique<opencl::OpenclDevice>(std::move(name), std::move(runtime),
                                                                std::move(heaps)));
-    } catch (const Error&) {
-      continue;  // a driver that cannot even begin is as none
+    } catch (const Error& error) {
+      if (options.report) options.report({error, true});  // a driver that cannot even begin
     }
   }
   return devices;

@@ -6,7 +6,9 @@
 namespace maru::cuda {
 
 // The usual ones, ReLU and none, without a branch.
-__device__ inline float apply_relu(float x, float alpha) { return fmaxf(x, 0.0f) + alpha * fminf(x, 0.0f); }
+__device__ inline float apply_relu(float x, float alpha) {
+  return fmaxf(x, 0.0f) + alpha * fminf(x, 0.0f);
+}
 
 __device__ inline float apply(const Activation& activation, float x) {
   using Kind = Activation::Kind;

@@ -28,7 +28,7 @@ struct Function {
 
 #define MARU_CUDA_NAME2(a, b) a##b
 #define MARU_CUDA_NAME(a, b) MARU_CUDA_NAME2(a, b)
-#define MARU_CUDA_FUNCTION(name, ...)                        \
+#define MARU_CUDA_FUNCTION(name, ...)                                        \
   static const ::maru::cuda::Function MARU_CUDA_NAME(function, __COUNTER__)( \
       name, reinterpret_cast<const void*>(&__VA_ARGS__));
 

@@ -1,9 +1,11 @@
-/* What libmaru asks of its CUDA module, libmaru_cuda.so: memory, streams, launches and graphs of the CUDA
- * runtime, as one table of functions. The module is opened when maru runs (module.h), so that maru starts
- * on machines without any CUDA library; plain C, so that both sides may be built by different compilers.
+/* What libmaru asks of its CUDA module, libmaru_cuda.so: memory, streams, launches and graphs of the
+ * CUDA runtime, as one table of functions. The module is opened when maru runs (module.h), so that maru
+ * starts on machines without any CUDA library; plain C, so that both sides may be built by different
+ * compilers.
  *
- * Every function that returns int returns 0 or a cudaError_t, which error_text() explains. Any thread may
- * call any of them; `device` is CUDA's ordinal, set for the calling thread by the function itself. */
+ * Every function that returns int returns 0 or a cudaError_t, which error_text() explains. Any thread
+ * may call any of them; `device` is CUDA's ordinal, set for the calling thread by the function itself.
+ */
 #pragma once
 
 #include <stddef.h>
@@ -22,7 +24,6 @@ typedef struct maru_cuda_facts {
   char bus[32];   /* "0000:1b:00.0" */
   int major, minor;
   int multiprocessors;
-  int driver, runtime; /* versions: 13000 is 13.0 */
   uint64_t memory_bytes, l2_bytes;
   uint64_t shared_bytes; /* of one block, at most, when asked for */
   int integrated;        /* CPU and GPU share the memory */
@@ -67,12 +68,15 @@ typedef struct maru_cuda_node {
 } maru_cuda_node;
 
 typedef struct maru_cuda_api {
-  uint32_t abi;                   /* MARU_CUDA_ABI */
-  int out_of_memory, not_ready; /* codes that are no failure of the device */
+  uint32_t abi;                            /* MARU_CUDA_ABI */
+  int out_of_memory, not_ready, no_device; /* codes that are no failure */
 
   const char* (*error_name)(int code); /* "cudaErrorMemoryAllocation" */
   const char* (*error_text)(int code);
 
+  /* 13000 is 13.0. Of the driver, 0 where there is none, and of the runtime that the module was built
+   * with. */
+  int (*versions)(int* driver, int* runtime);
   int (*device_count)(int* count);
   int (*device_facts)(int device, maru_cuda_facts* facts);
 
@@ -98,14 +102,15 @@ typedef struct maru_cuda_api {
   int (*find_kernel)(int device, const char* name, const maru_cuda_kernel** kernel);
   int (*launch)(maru_cuda_stream* stream, const maru_cuda_launch* launch);
 
-  /* Several launches as one. With `flag`, 4 bytes that the device may write, one is added to it when all
-   * of them are done and what they wrote is visible to the CPU; NULL: none. */
+  /* Several launches as one. With `flag`, 4 bytes that the device may write, one is added to it when
+   * all of them are done and what they wrote is visible to the CPU; NULL: none. */
   int (*graph_create)(int device, const maru_cuda_node* nodes, size_t count, void* flag,
                       maru_cuda_graph** graph);
   void (*graph_destroy)(maru_cuda_graph* graph);
   int (*graph_launch)(maru_cuda_graph* graph, maru_cuda_stream* stream);
 
-  /* Seconds of one of `times` rows of these launches, one after the other, as the device measures it. */
+  /* Seconds of one of `times` rows of these launches, one after the other, as the device measures it.
+   */
   int (*time_launches)(maru_cuda_stream* stream, const maru_cuda_launch* launches, size_t count,
                        unsigned times, double* seconds);
 } maru_cuda_api;

@@ -35,7 +35,7 @@ cudaError_t use(int device) {
   return cudaSetDevice(device);
 }
 
-#define MARU_TRY(call)                                           \
+#define MARU_TRY(call) \
   if (const cudaError_t code = (call); code != cudaSuccess) return take(code)
 
 const Function* function_of(const maru_cuda_kernel* kernel) {
@@ -46,6 +46,11 @@ dim3 extents(const unsigned (&size)[3]) { return {size[0], size[1], size[2]}; }
 const char* error_name(int code) { return cudaGetErrorName(static_cast<cudaError_t>(code)); }
 const char* error_text(int code) { return cudaGetErrorString(static_cast<cudaError_t>(code)); }
 
+int versions(int* driver, int* runtime) {
+  MARU_TRY(cudaDriverGetVersion(driver));
+  return take(cudaRuntimeGetVersion(runtime));
+}
+
 int device_count(int* count) { return take(cudaGetDeviceCount(count)); }
 
 int device_facts(int device, maru_cuda_facts* facts) {
@@ -54,8 +59,6 @@ int device_facts(int device, maru_cuda_facts* facts) {
   *facts = {};
   std::snprintf(facts->name, sizeof facts->name, "%s", properties.name);
   MARU_TRY(cudaDeviceGetPCIBusId(facts->bus, sizeof facts->bus, device));
-  MARU_TRY(cudaDriverGetVersion(&facts->driver));
-  MARU_TRY(cudaRuntimeGetVersion(&facts->runtime));
   facts->memory_bytes = properties.totalGlobalMem;
   const auto get = [device](cudaDeviceAttr attribute) {
     int value = 0;
@@ -340,17 +343,30 @@ int time_launches(maru_cuda_stream* stream, const maru_cuda_launch* launches, si
 
 #undef MARU_TRY
 
-constexpr maru_cuda_api kApi{MARU_CUDA_ABI, cudaErrorMemoryAllocation,
-                             cudaErrorNotReady, error_name,
-                             error_text,        device_count,
-                             device_facts,      allocate,
-                             release,           enroll,
-                             withdraw,          attach,
-                             stream_create,     stream_destroy,
-                             stream_wait,       stream_query,
-                             copy,              find_kernel,
-                             launch,            graph_create,
-                             graph_destroy,     graph_launch,
+constexpr maru_cuda_api kApi{MARU_CUDA_ABI,
+                             cudaErrorMemoryAllocation,
+                             cudaErrorNotReady,
+                             cudaErrorNoDevice,
+                             error_name,
+                             error_text,
+                             versions,
+                             device_count,
+                             device_facts,
+                             allocate,
+                             release,
+                             enroll,
+                             withdraw,
+                             attach,
+                             stream_create,
+                             stream_destroy,
+                             stream_wait,
+                             stream_query,
+                             copy,
+                             find_kernel,
+                             launch,
+                             graph_create,
+                             graph_destroy,
+                             graph_launch,
                              time_launches};
 
 }  // namespace
