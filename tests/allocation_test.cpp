@@ -11,7 +11,12 @@
 #include <cstdlib>
 #include <new>
 
+#include "plan/planner.h"
+#include "run/executor.h"
+#include "tests/boards.h"
+#include "tests/combining_device.h"
 #include "tests/shared.h"
+#include "tests/split_device.h"
 #include "tests/tiny_model.h"
 
 namespace {
@@ -81,6 +86,53 @@ TEST(Allocation, ARunOfGoogLeNetAllocatesNothing) {
   Session session(model);
   for (std::uint8_t& level : session.photo(320, 240)) level = 100;
   expect_no_allocation(session);
+}
+
+// Computes nothing, so that what is counted is the executor's; in memory of the device it wraps.
+class IdleDevice final : public Device {
+ public:
+  explicit IdleDevice(const Device& device) : device_(device) {}
+  std::string_view name() const override { return "idle"; }
+  std::string description() const override { return "computes nothing"; }
+  std::span<const Heap* const> heaps() const override { return device_.heaps(); }
+  std::unique_ptr<Queue> make_queue() const override { return std::make_unique<Queue>(); }
+  int channel_block() const override { return 1; }
+  std::vector<Offer> offers(const Call& call) const override { return device_.offers(call); }
+  double copy_seconds(double bytes) const override { return bytes; }
+  std::unique_ptr<Kernel> compile(const Call&, const Offer&) const override {
+    return std::make_unique<Idle>();
+  }
+
+ private:
+  struct Nothing final : Launch {
+    void run(Queue&) override {}
+  };
+  struct Idle final : Kernel {
+    std::string name() const override { return "idle"; }
+    std::unique_ptr<Launch> bind(std::span<const Tensor>, std::span<const Tensor>,
+                                 const Tensor&) const override {
+      return std::make_unique<Nothing>();
+    }
+  };
+  const Device& device_;
+};
+
+TEST(Allocation, ARunOfCombinedLaunchesAllocatesNothing) {
+  const testing::SplitDevice split;
+  const IdleDevice idle(split);
+  const testing::CombiningDevice device(idle);
+  const Device* const devices[] = {&device};
+  const testing::SmallNet net = testing::block(1);
+  Planned planned = make_plan(net.graph, devices, {MemoryPolicy::zero_copy});
+  const Weights weights = pack_weights(planned, devices);
+  Executor executor(planned.plan, devices, weights);
+  executor.run();
+  EXPECT_EQ(device.combined, 1U);
+  own = 0;
+  counting = true;
+  for (int i = 0; i < 3; ++i) executor.run();
+  counting = false;
+  EXPECT_EQ(own, 0);
 }
 
 TEST(Allocation, TheCounterCounts) {

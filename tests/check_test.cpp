@@ -14,6 +14,7 @@
 #include "ops/unary.h"
 #include "plan/planner.h"
 #include "run/executor.h"
+#include "tests/combining_device.h"
 #include "tests/split_device.h"
 
 namespace maru {
@@ -66,7 +67,7 @@ class PlanCheck : public ::testing::Test {
     return planned;
   }
   std::span<const Device* const> devices() {
-    list_[0] = &device_;
+    list_[0] = combines_ ? static_cast<const Device*>(&combining_) : &device_;
     list_[1] = cpu_.get();
     return list_;
   }
@@ -92,6 +93,8 @@ class PlanCheck : public ::testing::Test {
   }
 
   SplitDevice device_;
+  testing::CombiningDevice combining_{device_};
+  bool combines_ = false;  // whether the device of the plans is the one above
   std::unique_ptr<Device> cpu_;
   const Device* list_[2] = {};
 };
@@ -219,6 +222,71 @@ TEST_F(PlanCheck, AWatchedRunStopsBeforeTheCpuTouchesWhatTheDeviceUses) {
     EXPECT_NE(std::string(e.what()).find("p touches left, which the device may still use"),
               std::string::npos)
         << e.what();
+  }
+}
+
+TEST_F(PlanCheck, AWatchedRunKnowsOfRows) {
+  combines_ = true;
+  Planned broken = plan(MemoryPolicy::zero_copy, {"pool", "unary"});
+  const Weights weights = pack_weights(broken, devices());
+  EXPECT_NO_THROW(Executor(broken.plan, devices(), weights, true).run());
+  EXPECT_GT(combining_.combined, 0U);  // b and c
+  const std::size_t wait = find(broken.plan, Step::Kind::wait);
+  std::swap(broken.plan.steps[wait], broken.plan.steps[wait - 1]);
+  Executor watched(broken.plan, devices(), weights, true);
+  EXPECT_THROW(watched.run(), std::logic_error);
+}
+
+TEST_F(PlanCheck, DroppedEdgeNamesTheStepThatNeedsIt) {
+  combines_ = true;
+  const Planned whole = plan(MemoryPolicy::zero_copy, {}, 1);
+  std::size_t dropped = 0;
+  for (std::size_t i = 0; i < whole.plan.steps.size(); ++i) {
+    const Step& step = whole.plan.steps[i];
+    for (std::size_t k = 0; k < step.after.size(); ++k) {
+      Planned broken = whole;
+      auto& after = broken.plan.steps[i].after;
+      after.erase(after.begin() + static_cast<std::ptrdiff_t>(k));
+      EXPECT_FAULT(broken, fmt::format("step {} {}", i, step.name),
+                   fmt::format("after step {} {}, which writes the same bytes", step.after[k],
+                               whole.plan.steps[step.after[k]].name));
+      ++dropped;
+    }
+  }
+  EXPECT_GE(dropped, 6U);
+}
+
+TEST_F(PlanCheck, WritingWhatAnotherMayStillRead) {
+  combines_ = true;
+  Planned broken = plan(MemoryPolicy::zero_copy, {}, 1);
+  // In the order of the steps, left is dead when r writes; but r need not follow p, which reads it.
+  const Step& p = broken.plan.steps[find(broken.plan, Step::Kind::kernel, "p")];
+  Step& r = broken.plan.steps[find(broken.plan, Step::Kind::kernel, "r")];
+  r.dst[0].region = p.src[0].region;
+  r.dst[0].offset = p.src[0].offset;
+  EXPECT_FAULT(broken, "r: pool", "p, which reads the same bytes, got both at once on bytes");
+}
+
+TEST_F(PlanCheck, TwoWritersWithoutOrder) {
+  combines_ = true;
+  device_.workspace = 100;
+  Planned broken = plan(MemoryPolicy::zero_copy, {}, 1);
+  const Step& p = broken.plan.steps[find(broken.plan, Step::Kind::kernel, "p")];
+  Step& r = broken.plan.steps[find(broken.plan, Step::Kind::kernel, "r")];
+  EXPECT_NE(p.workspace_offset, r.workspace_offset);
+  r.workspace_offset = p.workspace_offset;
+  EXPECT_FAULT(broken, "r: pool", "the workspace written after step");
+  r.after.push_back(find(broken.plan, Step::Kind::kernel, "q"));
+  EXPECT_EQ(fault(broken), "") << "with an order between them they may share it";
+}
+
+TEST_F(PlanCheck, EdgesLeadToEarlierStepsOfTheRow) {
+  combines_ = true;
+  for (const std::size_t to : {0U, 1U, 100U}) {
+    Planned broken = plan(MemoryPolicy::zero_copy, {"unary"}, 1);
+    const std::size_t b = find(broken.plan, Step::Kind::kernel, "b");
+    broken.plan.steps[b].after.insert(broken.plan.steps[b].after.begin(), to);
+    EXPECT_FAULT(broken, "b: conv", fmt::format("before it, got step {};", to));
   }
 }
 

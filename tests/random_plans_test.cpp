@@ -10,6 +10,7 @@
 #include "plan/planner.h"
 #include "rewrite/random_graph.h"
 #include "run/executor.h"
+#include "tests/combining_device.h"
 #include "tests/layouts.h"
 #include "tests/split_device.h"
 
@@ -17,6 +18,7 @@ namespace maru {
 namespace {
 
 using rewrite_tests::difference;
+using testing::CombiningDevice;
 using testing::SplitDevice;
 
 // Everything but the graph, drawn from a seed.
@@ -26,9 +28,11 @@ struct Setting {
   std::size_t workspace = 0;
   MemoryPolicy policy = MemoryPolicy::automatic;
   DeviceSpeed speed;
+  bool combines = false;
 
   std::string text() const {
-    std::string all = fmt::format("policy {}, workspace {}\n", static_cast<int>(policy), workspace);
+    std::string all = fmt::format("policy {}, workspace {}{}\n", static_cast<int>(policy), workspace,
+                                  combines ? ", launches combined" : "");
     for (std::size_t i = 0; i < heaps.size(); ++i) {
       all += fmt::format("heap {}: {}, alignment {}; host {:.3g} {:.3g}, device {:.3g} {:.3g}\n",
                          heaps[i].name, heaps[i].traits.str(), heaps[i].traits.alignment,
@@ -81,6 +85,7 @@ Setting draw_setting(unsigned seed) {
   constexpr MemoryPolicy kPolicies[] = {MemoryPolicy::automatic, MemoryPolicy::copy,
                                         MemoryPolicy::zero_copy};
   setting.policy = kPolicies[random() % 3];
+  setting.combines = one_in(2);
   return setting;
 }
 
@@ -94,9 +99,15 @@ std::vector<std::vector<double>> inputs_of(const Graph& graph, unsigned seed) {
 
 struct Tally {
   std::size_t plans = 0, waits = 0, releases = 0, crossings = 0, windows = 0, workspaces = 0;
+  std::size_t edges = 0, at_once = 0;  // steps that need not follow the one before them in their row
 
   void add(const Plan& plan) {
     ++plans;
+    const std::vector<std::size_t> row = plan.rows();
+    for (std::size_t i = 0; plan.combines && i < row.size(); ++i) {
+      edges += plan.steps[i].after.size();
+      at_once += row[i] < i && !std::ranges::binary_search(plan.steps[i].after, i - 1);
+    }
     for (const Step& step : plan.steps) {
       waits += step.kind == Step::Kind::wait;
       releases += step.kind == Step::Kind::release;
@@ -107,6 +118,24 @@ struct Tally {
   }
 };
 
+// Every edge is there for bytes that two steps touch, so without it no plan is proven.
+std::string fault_without_edge(const Planned& planned, std::span<const Device* const> devices) {
+  Planned less = planned;
+  for (std::size_t i = 0; i < planned.plan.steps.size(); ++i) {
+    const std::vector<std::size_t>& after = planned.plan.steps[i].after;
+    for (std::size_t k = 0; k < after.size(); ++k) {
+      less.plan.steps[i].after.erase(less.plan.steps[i].after.begin() + static_cast<std::ptrdiff_t>(k));
+      try {
+        check_plan(less, devices);
+        return fmt::format("proven without step {} after {}", i, after[k]);
+      } catch (const Error&) {
+        less.plan.steps[i].after = after;
+      }
+    }
+  }
+  return "";
+}
+
 // What is wrong; empty where nothing is.
 std::string fault(const Graph& graph, const Setting& setting, const Device& cpu, Tally& tally) {
   SplitDevice device(setting.heaps);
@@ -114,7 +143,9 @@ std::string fault(const Graph& graph, const Setting& setting, const Device& cpu,
   device.windowed = setting.windowed;
   device.in_place = setting.in_place;
   device.workspace = setting.workspace;
-  const Device* const devices[] = {&device, &cpu};
+  CombiningDevice combining(device, static_cast<unsigned>(graph.nodes().size()));
+  combining.combining = setting.combines;
+  const Device* const devices[] = {&combining, &cpu};
   PlanOptions options;
   options.policy = setting.policy;
   options.speeds = {setting.speed, assumed_speed(cpu)};
@@ -123,12 +154,15 @@ std::string fault(const Graph& graph, const Setting& setting, const Device& cpu,
     Planned planned = make_plan(graph, devices, options);
     plan_text = planned.plan.text();
     check_plan(planned, devices);
+    if (const std::string why = fault_without_edge(planned, devices); !why.empty())
+      return why + "\n" + plan_text;
     const Weights weights = pack_weights(planned, devices);
     Executor executor(planned.plan, devices, weights);
     const std::size_t uploaded = device.transferred;
     tally.add(planned.plan);
     // The second run has other input, to see that nothing of the first is left.
-    for (const unsigned seed : {1U, 2U}) {
+    const unsigned runs = setting.combines ? 3 : 2;  // orders differ from run to run
+    for (unsigned seed = 1; seed <= runs; ++seed) {
       const auto inputs = inputs_of(graph, seed);
       for (std::size_t i = 0; i < inputs.size(); ++i) {
         const Port& port = planned.plan.inputs[i];
@@ -148,7 +182,7 @@ std::string fault(const Graph& graph, const Setting& setting, const Device& cpu,
       }
     }
     const std::size_t moved = device.transferred - uploaded;
-    if (executor.ledger().crossed_bytes() != moved || moved != 2 * planned.plan.crossing_bytes()) {
+    if (executor.ledger().crossed_bytes() != moved || moved != runs * planned.plan.crossing_bytes()) {
       return fmt::format("the ledger says {} bytes, the device {}, the plan {} a run\n{}",
                          executor.ledger().crossed_bytes(), moved, planned.plan.crossing_bytes(),
                          plan_text);
@@ -259,6 +293,8 @@ TEST_P(RandomPlans, GiveRightAnswersAndAreProven) {
   EXPECT_GT(tally.crossings, kSeeds);
   EXPECT_GT(tally.windows, kSeeds / 2);
   EXPECT_GT(tally.workspaces, kSeeds);
+  EXPECT_GT(tally.edges, kSeeds);
+  EXPECT_GT(tally.at_once, kSeeds / 2);
 }
 
 INSTANTIATE_TEST_SUITE_P(Seeds, RandomPlans, ::testing::Range(0U, 4U));

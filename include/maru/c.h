@@ -45,6 +45,7 @@ MARU_API const char* maru_version(void);
 typedef struct maru_options maru_options;
 
 enum { MARU_MEMORY_AUTO = 0, MARU_MEMORY_COPY = 1, MARU_MEMORY_ZERO_COPY = 2 };
+enum { MARU_PRECISION_FP32 = 0, MARU_PRECISION_TF32 = 1, MARU_PRECISION_FP16 = 2 };
 enum { MARU_CHANNELS_BGR = 0, MARU_CHANNELS_RGB = 1 };
 enum { MARU_RESIZE_SQUASH = 0, MARU_RESIZE_CROP = 1 };
 
@@ -54,7 +55,12 @@ MARU_API maru_status maru_options_set_weights(maru_options* options, const char*
 MARU_API maru_status maru_options_set_labels(maru_options* options, const char* file);
 MARU_API maru_status maru_options_set_device(maru_options* options, const char* name); /* "auto" */
 MARU_API maru_status maru_options_set_memory(maru_options* options, int policy); /* MARU_MEMORY_* */
-MARU_API maru_status maru_options_set_batch(maru_options* options, int64_t n);   /* 1; 0: as the file */
+MARU_API maru_status maru_options_set_precision(maru_options* options,
+                                                int precision); /* MARU_PRECISION_* */
+/* 1: take the fastest variants of kernels, measured where they never were; 0 (default): as they come.
+ */
+MARU_API maru_status maru_options_set_tune(maru_options* options, int tune);
+MARU_API maru_status maru_options_set_batch(maru_options* options, int64_t n); /* 1; 0: as the file */
 MARU_API maru_status maru_options_set_threads(maru_options* options, int threads); /* 0: one a core */
 MARU_API maru_status maru_options_set_expected_runs(maru_options* options, double runs); /* 1000 */
 /* 1 (default): sessions take photos and preprocess them; 0: they take raw input tensors. */

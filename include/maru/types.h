@@ -18,6 +18,14 @@ enum class MemoryPolicy : std::uint8_t {
   zero_copy,  // everything in memory that both see
 };
 
+// What a network is computed in.
+enum class Precision : std::uint8_t {
+  fp32,  // single precision
+  tf32,  // tensors in single precision; where the device has units for it, factors of products are
+         // rounded to 10 bits of mantissa
+  fp16,  // tensors in half precision, sums in single; what the caller reads and writes stays as it is
+};
+
 // How a photo becomes the network's input tensor.
 struct Preprocessing {
   enum class Channels : std::uint8_t { bgr, rgb };

@@ -173,6 +173,16 @@ maru_status maru_options_set_memory(maru_options* options, int policy) {
   });
 }
 
+maru_status maru_options_set_precision(maru_options* options, int precision) {
+  return change(options, __func__, [&](ModelOptions& o, const char* f) {
+    o.precision = enumerator<Precision>(precision, MARU_PRECISION_FP16, f);
+  });
+}
+
+maru_status maru_options_set_tune(maru_options* options, int tune) {
+  return change(options, __func__, [&](ModelOptions& o, const char*) { o.tune = tune != 0; });
+}
+
 maru_status maru_options_set_batch(maru_options* options, int64_t images) {
   return change(options, __func__, [&](ModelOptions& o, const char*) { o.batch = images; });
 }

@@ -7,7 +7,6 @@
 #include "device/registry.h"
 #include "measure/probe.h"
 #include "ops/preprocess.h"
-#include "rewrite/rewrite.h"
 
 namespace maru {
 namespace {
@@ -32,12 +31,16 @@ void check_options(const ModelOptions& options) {
 }
 
 void open_devices(Model::State& state, std::string_view device, const ModelOptions& options) {
-  DeviceOptions device_options{options.threads, options.tune};
+  DeviceOptions device_options{options.threads, options.tune, options.precision};
   device_options.report = [&](const Absence& absence) {
     if (device == "auto" && absence.is_broken) state.passed_over.emplace_back(absence.why.what());
   };
   state.devices.push_back(open_device(device, device_options));
-  if (!state.devices[0]->is_host()) state.devices.push_back(open_device("cpu", device_options));
+  if (!state.devices[0]->is_host()) {
+    // Beside it the CPU computes as it always does.
+    const DeviceOptions host_options{options.threads, options.tune, Precision::fp32};
+    state.devices.push_back(open_device("cpu", host_options));
+  }
   for (const auto& opened : state.devices) state.device_list.push_back(opened.get());
 }
 
@@ -64,12 +67,25 @@ Network load_network(Model::State& state, const Package& package, const ModelOpt
     rewrite.sibling_alignment = state.devices[0]->channel_block();
     rewrite_for_inference(graph, log, rewrite);
   }
+  if (options.precision == Precision::fp16) use_half_precision(graph, log, offered_by(state));
   state.batch = batch_of(graph);
   const bool wants_labels = options.photos || !options.labels.empty();
   if (package.labels && wants_labels && classes_of(graph) > 0) {
     state.labels = read_labels(*package.labels, classes_of(graph));
   }
   return {std::move(graph), std::move(log.lines)};
+}
+
+Offered offered_by(const Model::State& state) {
+  return [&device = *state.devices[0]](const Op& op, Descs src, Descs dst,
+                                       std::span<const bool> constant) {
+    std::vector<TensorDesc> open_src(src.begin(), src.end()), open_dst(dst.begin(), dst.end());
+    for (std::size_t i = 0; i < src.size(); ++i) {
+      if (!constant[i]) open_src[i].layout = Layout::any();
+    }
+    for (TensorDesc& desc : open_dst) desc.layout = Layout::any();
+    return !device.offers({op, open_src, open_dst, constant}).empty();
+  };
 }
 
 void ask_for(Graph& graph, std::span<const std::string> names) {
@@ -119,6 +135,7 @@ PlanOptions plan_options(const Model::State& state, const ModelOptions& options)
     how.speeds = {speed_of(*state.devices[0]), assumed_speed(*state.devices[1])};
   }
   how.policy = options.memory;
+  how.precision = options.precision;
   how.check = options.check;
   how.compile_threads = options.threads > 0 ? std::min(options.threads, cores()) : cores();
   if (options.tune) how.compile_threads = 1;  // measuring wants the machine for itself

@@ -11,6 +11,7 @@
 #include "api/package.h"
 #include "import/caffe.h"
 #include "plan/planner.h"
+#include "rewrite/rewrite.h"
 
 namespace maru {
 
@@ -29,6 +30,9 @@ Imported import_network(const Package& package, const ModelOptions& options,
 // Imports and rewrites for the state's devices, which it opens; sets the state's name, notes, batch and
 // labels.
 Network load_network(Model::State& state, const Package& package, const ModelOptions& options);
+
+// What rewriting asks of the state's first device.
+Offered offered_by(const Model::State& state);
 
 // Makes these values outputs, too. Throws Error for a name that is none.
 void ask_for(Graph& graph, std::span<const std::string> names);

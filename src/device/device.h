@@ -22,7 +22,9 @@
 namespace maru {
 
 // A node as a device sees it. Layouts may be `any` while offers are asked for; they are exact when a
-// kernel is compiled. Operands that are constants hold the constant's description.
+// kernel is compiled. Data operands and results are all f32 or all f16 (but of Cast, Preprocess and a
+// widening Softmax). Operands that are constants hold the constant's description, which is f32 also
+// where data is f16; kernels pack it as they want.
 struct Call {
   const Op& op;
   std::span<const TensorDesc> src, dst;
@@ -80,6 +82,8 @@ struct Absence {
 struct DeviceOptions {
   int threads = 0;    // of the CPU; 0: one a core
   bool tune = false;  // compile() takes the fastest variant of a kernel, measured once and kept
+  // What networks are meant to be computed in; a device that cannot ignores it, see computes().
+  Precision precision = Precision::fp32;
   std::function<void(const Absence&)> report = {};  // told of devices that are not offered
 };
 
@@ -93,6 +97,8 @@ class Device {
   // Whether it is the CPU that the program runs on: its kernels take host addresses and run in the
   // session's thread.
   virtual bool is_host() const { return false; }
+  // Of fp16: calls with data in f16, constants being f32 all the same, where it offers them; and Cast.
+  virtual bool computes(Precision precision) const { return precision == Precision::fp32; }
   virtual std::span<const Heap* const> heaps() const = 0;
   // Of a device that stands for one that is elsewhere: the figures to plan with, since measuring would
   // show this machine. Null: it is itself, and can be measured. Lives as long as the device.

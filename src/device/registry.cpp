@@ -3,6 +3,19 @@
 #include "base/error.h"
 
 namespace maru {
+namespace {
+
+void require_precision(const Device& device, Precision precision) {
+  if (device.computes(precision)) return;
+  std::string known = "fp32";
+  for (const Precision other : {Precision::tf32, Precision::fp16}) {
+    if (device.computes(other)) known += fmt::format(" or {}", to_string(other));
+  }
+  throw Error("precision", fmt::format("{}, which the device {} computes in", known, device.name()),
+              to_string(precision), "--precision fp32, or another --device");
+}
+
+}  // namespace
 
 std::vector<std::unique_ptr<Device>> all_devices(const DeviceOptions& options) {
   std::vector<std::unique_ptr<Device>> all;
@@ -24,8 +37,14 @@ std::unique_ptr<Device> open_device(std::string_view name, const DeviceOptions& 
   for (const Backend& backend : all_backends()) {
     if (name == "auto" ? backend.by_name_only : wanted != backend.name) continue;
     for (auto& device : backend.devices(asking)) {
-      if (name == "auto" || name == device->name()) return std::move(device);
+      if (name == "auto" ? !device->computes(options.precision) : name != device->name()) continue;
+      require_precision(*device, options.precision);
+      return std::move(device);
     }
+  }
+  if (name == "auto" && options.precision != Precision::fp32) {
+    throw Error("precision", "fp32: no device here computes in another", to_string(options.precision),
+                "--precision fp32");
   }
   std::string known = "auto";
   for (const Backend& backend : all_backends()) {

@@ -25,8 +25,9 @@ std::span<const Backend> all_backends();
 // The devices of all backends but those opened by name alone, best first.
 std::vector<std::unique_ptr<Device>> all_devices(const DeviceOptions& options);
 
-// The device of that name, or the first for "auto"; backends before it in the list of those that could
-// have it are not started. Throws Error listing the names there are.
+// The device of that name, or for "auto" the first that computes in the precision of the options;
+// backends before it in the list of those that could have it are not started. Throws Error listing the
+// names there are, or the precisions that the device computes in.
 std::unique_ptr<Device> open_device(std::string_view name, const DeviceOptions& options);
 
 }  // namespace maru

@@ -177,6 +177,7 @@ void Graph::verify() const {
       MARU_ASSERT(!written.at(index(id)));
       MARU_ASSERT(value(id).producer == id_of(node));
       MARU_ASSERT(value(id).desc.shape == expected[i].shape);
+      MARU_ASSERT(value(id).desc.dtype == expected[i].dtype);
       written[index(id)] = true;
     }
   }

@@ -21,7 +21,7 @@ std::vector<Param> BatchNorm::params(Descs src) const {
 }
 
 std::vector<TensorDesc> BatchNorm::infer(Descs src) const {
-  require_operands(src, 4, 4);
+  require_operands(src, 4, 4, 1);
   if (!(epsilon >= 0)) throw Error("batch_norm", "an epsilon of 0 or more", fmt::format("{}", epsilon));
   require_params(src, 1, params(src.first(1)));
   return {src[0].with(Layout::plain())};

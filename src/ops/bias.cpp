@@ -3,13 +3,13 @@
 namespace maru {
 
 std::vector<Param> Bias::params(Descs src) const {
-  require_operands(src, 1, 2);
+  require_operands(src, 1, 2, 1);
   if (src.size() == 2) return {};
   return {{"bias", covered_shape(src[0].shape, axis, num_axes)}};
 }
 
 std::vector<TensorDesc> Bias::infer(Descs src) const {
-  require_operands(src, 2, 2);
+  require_operands(src, 2, 2, 1);
   covered(src[0].shape, src[1].shape);
   return {src[0].with(Layout::plain())};
 }

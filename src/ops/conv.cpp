@@ -21,7 +21,7 @@ std::vector<Param> Conv::params(Descs src) const {
 
 std::vector<TensorDesc> Conv::infer(Descs src) const {
   const std::size_t operands = bias ? 3 : 2;
-  require_operands(src, operands, operands);
+  require_operands(src, operands, operands, 1);
   require_params(src, 1, params(src.first(1)));
   const Shape& in = src[0].shape;
   window.check(in[2], in[3]);

@@ -17,7 +17,7 @@ std::vector<Param> InnerProduct::params(Descs src) const {
 
 std::vector<TensorDesc> InnerProduct::infer(Descs src) const {
   const std::size_t operands = bias ? 3 : 2;
-  require_operands(src, operands, operands);
+  require_operands(src, operands, operands, 1);
   require_params(src, 1, params(src.first(1)));
   const auto kept = src[0].shape.extents().first(src[0].shape.axis(axis));
   std::vector<std::int64_t> extents(kept.begin(), kept.end());

@@ -77,6 +77,7 @@ Operator operator_of() {
 
 // Building blocks for cases().
 inline TensorDesc f32(Shape shape) { return {DType::f32, shape, Layout::plain()}; }
+inline TensorDesc f16(Shape shape) { return {DType::f16, shape, Layout::plain()}; }
 // A case of these data operands, followed by the parameters that the operator wants for them.
 inline Case make_case(std::string name, Op op, std::vector<TensorDesc> src, double low = -1,
                       double high = 1) {

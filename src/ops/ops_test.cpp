@@ -51,7 +51,8 @@ std::vector<std::vector<double>> run_as(const Op& op, std::vector<Data> operands
   std::vector<std::vector<std::byte>> memory;
   std::vector<TensorDesc> descs;
   for (Data& operand : operands) {
-    const DType dtype = operand.desc.dtype == DType::f32 ? kReal<T> : operand.desc.dtype;
+    const bool is_real = operand.desc.dtype == DType::f32 || operand.desc.dtype == DType::f16;
+    const DType dtype = is_real ? kReal<T> : operand.desc.dtype;
     descs.push_back({dtype, operand.desc.shape, Layout::plain()});
     memory.push_back(dtype == DType::u8    ? bytes_of<std::uint8_t>(operand.values)
                      : dtype == DType::i32 ? bytes_of<std::int32_t>(operand.values)

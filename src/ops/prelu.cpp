@@ -12,7 +12,7 @@ std::vector<Param> PRelu::params(Descs src) const {
 }
 
 std::vector<TensorDesc> PRelu::infer(Descs src) const {
-  require_operands(src, 2, 2);
+  require_operands(src, 2, 2, 1);
   require_params(src, 1, params(src.first(1)));
   return {src[0].with(Layout::plain())};
 }

@@ -37,7 +37,10 @@ std::vector<TensorDesc> Preprocess::infer(Descs src) const {
   if (how.mean.size() != 1 && how.mean.size() != 3) {
     throw Error("preprocess", "1 or 3 means", print_field(how.mean));
   }
-  return {f32({src[0].shape[0], 3, height, width})};
+  if (dtype != DType::f32 && dtype != DType::f16) {
+    throw Error("dtype", "f32 or f16", to_string(dtype));
+  }
+  return {{dtype, {src[0].shape[0], 3, height, width}, Layout::plain()}};
 }
 
 Cost Preprocess::cost(Descs src, Descs dst) const {

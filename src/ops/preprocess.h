@@ -10,7 +10,8 @@
 namespace maru {
 
 // src: pixels u8 N x capacity, one buffer of interleaved RGB; frames i32 N x 4, see Frame.
-// dst: f32 N x 3 x height x width, each (resized level - mean) * scale; resizing and its roundings are
+// dst: `dtype` N x 3 x height x width, each (resized level - mean) * scale; resizing and its roundings
+// are
 //      those of vision/resize.h.
 struct Preprocess {
   static constexpr std::string_view kName = "preprocess";
@@ -26,6 +27,7 @@ struct Preprocess {
 
   std::int64_t height = 0, width = 0;  // 1 to 2^15
   Preprocessing how = {};              // 1 or 3 means
+  DType dtype = DType::f32;            // of the result: f32 or f16
 
   template <class Self, class V>
   static void fields(Self& self, V&& visit) {
@@ -35,6 +37,7 @@ struct Preprocess {
     visit("scale", self.how.scale);
     visit("channels", self.how.channels);
     visit("resize", self.how.resize);
+    visit("dtype", self.dtype);
   }
 
   std::vector<TensorDesc> infer(Descs src) const;

@@ -30,12 +30,14 @@ inline void require_count(Descs src, std::size_t least, std::size_t most) {
   throw Error("inputs", want, fmt::format("{}", src.size()), "checking the layer's bottoms");
 }
 
-// The same, and they must be of one element type.
-inline void require_operands(Descs src, std::size_t least, std::size_t most) {
+// The same, and the first `data` of them must be of one element type; those behind it, which may be
+// parameters, of that or of f32.
+inline void require_operands(Descs src, std::size_t least, std::size_t most,
+                             std::size_t data = SIZE_MAX) {
   require_count(src, least, most);
-  for (const TensorDesc& desc : src) {
-    if (desc.dtype == src[0].dtype) continue;
-    throw Error("inputs", fmt::format("all of {}", to_string(src[0].dtype)), to_string(desc.dtype));
+  for (std::size_t i = 0; i < src.size(); ++i) {
+    if (src[i].dtype == src[0].dtype || (i >= data && src[i].dtype == DType::f32)) continue;
+    throw Error("inputs", fmt::format("all of {}", to_string(src[0].dtype)), to_string(src[i].dtype));
   }
 }
 

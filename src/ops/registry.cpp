@@ -3,6 +3,7 @@
 #include "base/text.h"
 #include "ops/batch_norm.h"
 #include "ops/bias.h"
+#include "ops/cast.h"
 #include "ops/concat.h"
 #include "ops/conv.h"
 #include "ops/eltwise.h"
@@ -23,11 +24,11 @@ namespace maru {
 
 std::span<const Operator> all_operators() {
   static const std::vector<Operator> operators{
-      batch_norm_operator(), bias_operator(),    concat_operator(),   conv_operator(),
-      eltwise_operator(),    flatten_operator(), identity_operator(), inner_product_operator(),
-      lrn_operator(),        pool_operator(),    prelu_operator(),    preprocess_operator(),
-      reshape_operator(),    scale_operator(),   slice_operator(),    softmax_operator(),
-      unary_operator(),
+      batch_norm_operator(),    bias_operator(),    cast_operator(),    concat_operator(),
+      conv_operator(),          eltwise_operator(), flatten_operator(), identity_operator(),
+      inner_product_operator(), lrn_operator(),     pool_operator(),    prelu_operator(),
+      preprocess_operator(),    reshape_operator(), scale_operator(),   slice_operator(),
+      softmax_operator(),       unary_operator(),
   };
   return operators;
 }

@@ -3,7 +3,7 @@
 namespace maru {
 
 std::vector<Param> Scale::params(Descs src) const {
-  require_operands(src, 1, 2);
+  require_operands(src, 1, 2, 1);
   std::vector<Param> wanted;
   if (src.size() == 1) wanted.push_back({"scale", covered_shape(src[0].shape, axis, num_axes)});
   if (bias) wanted.push_back({"bias", wanted.empty() ? src[1].shape : wanted[0].shape});
@@ -12,7 +12,7 @@ std::vector<Param> Scale::params(Descs src) const {
 
 std::vector<TensorDesc> Scale::infer(Descs src) const {
   const std::size_t operands = bias ? 3 : 2;
-  require_operands(src, operands, operands);
+  require_operands(src, operands, operands, 1);
   covered(src[0].shape, src[1].shape);
   if (bias) require_shape(src, 2, src[1].shape, "bias");
   return {src[0].with(Layout::plain())};

@@ -11,7 +11,7 @@ namespace maru {
 std::vector<TensorDesc> Softmax::infer(Descs src) const {
   require_operands(src, 1, 1);
   src[0].shape.axis(axis);
-  return {src[0].with(Layout::plain())};
+  return {{widen ? DType::f32 : src[0].dtype, src[0].shape, Layout::plain()}};
 }
 
 Cost Softmax::cost(Descs src, Descs dst) const {

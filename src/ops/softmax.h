@@ -11,10 +11,12 @@ struct Softmax {
   static constexpr std::string_view kName = "softmax";
 
   std::int64_t axis = 1;  // negative from the back
+  bool widen = false;     // the result is f32 also where the operand is f16
 
   template <class Self, class V>
   static void fields(Self& self, V&& visit) {
     visit("axis", self.axis);
+    visit("widen", self.widen);
   }
 
   std::vector<TensorDesc> infer(Descs src) const;

@@ -5,7 +5,7 @@
 
 namespace maru::planning {
 
-std::size_t place(std::vector<Block>& blocks, std::size_t alignment) {
+std::size_t place(std::vector<Block>& blocks, std::size_t alignment, const Apart& apart) {
   const auto round_up = [&](std::size_t bytes) {
     return (bytes + alignment - 1) / alignment * alignment;
   };
@@ -19,7 +19,9 @@ std::size_t place(std::vector<Block>& blocks, std::size_t alignment) {
     Block& block = blocks[index];
     std::size_t offset = 0;
     for (const Block* other : placed) {
-      if (other->last < block.first || block.last < other->first) continue;
+      const bool is_together = block.first <= other->last && other->first <= block.last;
+      const auto other_index = static_cast<std::size_t>(other - blocks.data());
+      if (!is_together && !(apart && apart(index, other_index))) continue;
       if (offset + block.bytes <= other->offset) break;
       offset = std::max(offset, round_up(other->offset + other->bytes));
     }

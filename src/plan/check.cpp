@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "plan/footprint.h"
+#include "plan/row_order.h"
 #include "plan/shadow.h"
 
 namespace maru {
@@ -12,6 +13,7 @@ namespace {
 
 using planning::ByteState;
 using planning::Footprint;
+using planning::RowOrder;
 using planning::Shadow;
 
 class Check {
@@ -21,7 +23,8 @@ class Check {
         flow_(planned.flow),
         constants_(planned.constants),
         devices_(devices),
-        shadows_(plan_.regions.size()) {
+        shadows_(plan_.regions.size()),
+        row_of_(plan_.rows()) {
     for (const PackedConstant& packed : constants_) packed_[{packed.region, packed.offset}] = &packed;
     for (std::size_t r = 0; r < plan_.regions.size(); ++r) {
       if (plan_.regions[r].kind == Region::Kind::input)
@@ -179,6 +182,41 @@ class Check {
                      bytes(mapped_[0].region, mapped_[0].begin, mapped_[0].end)));
   }
 
+  // -- What may run at once: in a row of a device that combines only Step::after orders
+
+  void begin_work(const Step& step) {
+    ++given_;
+    if (!plan_.combines) return;
+    std::vector<std::size_t> after;
+    for (const std::size_t earlier : step.after) {
+      if (earlier < row_of_[at_] || earlier >= at_)
+        fail(fmt::format("to follow steps from {} on, before it", row_of_[at_]),
+             fmt::format("step {}", earlier));
+      after.push_back(given_ - (at_ - earlier));
+    }
+    order_.begin(row_of_[at_] == at_, after);
+  }
+
+  [[noreturn]] void fail_at_once(const std::string& name, bool writes, std::size_t work,
+                                 bool work_writes, const std::string& where) const {
+    const std::size_t other = at_ - (given_ - work);
+    fail(fmt::format("{} {} after step {} {}, which {} the same bytes", name,
+                     writes ? "written" : "read", other, plan_.steps[other].name,
+                     work_writes ? "writes" : "reads"),
+         "both at once on " + where);
+  }
+
+  void check_none_at_once(const std::string& name, const Footprint& f) {
+    f.each_run([&](std::size_t from, std::size_t to) {
+      shadows_[f.region].each(from, to, [&](std::size_t begin, std::size_t end, const ByteState& s) {
+        if (!order_.has_ended(s.device_write))
+          fail_at_once(name, true, s.device_write, true, bytes(f.region, begin, end));
+        if (const std::size_t reader = order_.unended_reader(s.readers); reader != 0)
+          fail_at_once(name, true, reader, false, bytes(f.region, begin, end));
+      });
+    });
+  }
+
   // -- Steps
 
   void wait(const Step& step) {
@@ -232,7 +270,7 @@ class Check {
     const bool by_device = !devices_[step.device]->is_host();
     if (by_device) {
       check_nothing_mapped(fmt::format("{} goes on", plan_.devices[step.device]));
-      ++given_;
+      begin_work(step);
     }
     std::vector<Footprint> src, dst;
     for (const Operand& operand : step.src) src.push_back(source(step, operand));
@@ -245,14 +283,15 @@ class Check {
     }
     const auto may_write = [&](const std::string& name, const Footprint& f) {
       check_writable(name, f);
+      if (by_device && plan_.combines) check_none_at_once(name, f);
       if (!step.crosses()) touch(step, name, f, true);
     };
     if (scratch.length > 0) may_write("the workspace", scratch);
     for (std::size_t i = 0; i < dst.size(); ++i) may_write(step.dst[i].name, dst[i]);
     const std::size_t device_write = by_device ? given_ : 0;
     const std::size_t hand_over = by_device ? 0 : hand_overs_;
-    set(scratch, {ByteState::kNobody, device_write, 0, hand_over});
-    for (const Footprint& f : dst) set(f, {next_work_, device_write, 0, hand_over});
+    set(scratch, {ByteState::kNobody, device_write, 0, 0, hand_over});
+    for (const Footprint& f : dst) set(f, {next_work_, device_write, 0, 0, hand_over});
     if (step.crosses()) finished_ = given_;  // returns when all that was before it is done, and it too
     ++next_work_;
   }
@@ -317,6 +356,10 @@ class Check {
           fail(fmt::format("a wait for {}, before {} is copied", writer_name(s.writer), operand.name),
                fmt::format("the device may still write {}", bytes(f.region, begin, end)));
         if (by_device) s.device_read = given_;
+        if (!by_device || !plan_.combines) return;
+        if (!order_.has_ended(s.device_write))
+          fail_at_once(operand.name, false, s.device_write, true, bytes(f.region, begin, end));
+        s.readers = order_.with_reader(s.readers);
       });
     });
   }
@@ -382,8 +425,10 @@ class Check {
   std::span<const Device* const> devices_;
   std::map<std::pair<std::size_t, std::size_t>, const PackedConstant*> packed_;  // by region and offset
   std::vector<Shadow> shadows_;                                                  // per region
-  std::vector<Mapped> mapped_;                                                   // for the CPU, now
-  std::size_t at_ = 0;                                                           // the step
+  const std::vector<std::size_t> row_of_;                                        // per step
+  RowOrder order_;              // where launches are combined
+  std::vector<Mapped> mapped_;  // for the CPU, now
+  std::size_t at_ = 0;          // the step
   std::size_t next_work_ = 0;   // the next of the dataflow's
   std::size_t given_ = 0;       // to the device, so far
   std::size_t finished_ = 0;    // of them, waited for

@@ -54,10 +54,20 @@ struct Step {
   std::size_t device = 0;  // index into Plan::devices; of whose queue the step is
   // Where the kernel's workspace is; meaningful when it wants one.
   std::size_t workspace_region = 0, workspace_offset = 0;
+  // Where Plan::combines: indices of the steps of its row that must have ended when it begins,
+  // ascending; what these in turn follow is left out.
+  std::vector<std::size_t> after{};
 
   // Whether it moves bytes from one memory to another.
   bool crosses() const { return kind == Kind::copy && kernel == nullptr; }
 };
+
+// Steps of the device between two others (waits, copies between memories, the CPU's) are a row. Given
+// which steps may be in one, gives for each step the first of its row, or the step itself. A row has an
+// end: what follows what is known for each pair of its steps, and one launch of thousands of kernels
+// has nothing more to gain.
+inline constexpr std::size_t kLongestRow = 4096;
+std::vector<std::size_t> rows_of(const std::vector<bool>& may_be_in_one);
 
 // A value of the graph that the caller writes or reads.
 struct Port {
@@ -70,14 +80,19 @@ struct Plan {
   static constexpr std::size_t kWeights = 0, kArena = 1;  // of the first device; maybe empty
 
   std::string network, policy;
+  Precision precision = Precision::fp32;
   std::vector<std::string> devices;  // that it uses; the first is the one that was asked for
   std::vector<Region> regions;
   std::vector<Step> steps;
   std::vector<Port> inputs, outputs;
   std::vector<std::string> rewrites;  // what was done to the graph before
+  // Whether the first device combines launches: steps of a row then keep no order but Step::after, and
+  // rows keep theirs. Else each step follows the one before it on its device.
+  bool combines = false;
 
-  std::size_t copied_bytes() const;    // a run, by all copy steps
-  std::size_t crossing_bytes() const;  // of them, from one memory to another
+  std::vector<std::size_t> rows() const;  // as rows_of()
+  std::size_t copied_bytes() const;       // a run, by all copy steps
+  std::size_t crossing_bytes() const;     // of them, from one memory to another
   std::size_t arena_bytes() const;
   std::string text() const;
   std::string json() const;

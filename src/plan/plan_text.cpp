@@ -60,7 +60,29 @@ nlohmann::json to_json(const Operand& operand) {
           {"offset", operand.offset}};
 }
 
+// What a step follows where that is not simply the one before it.
+std::string order_line(const Step& step, std::size_t index, std::size_t row) {
+  if (index == row || step.after == std::vector{index - 1}) return "";
+  if (step.after.empty()) return fmt::format("      after none since {}\n", row);
+  return fmt::format("      after {}\n", fmt::join(step.after, ", "));
+}
+
 }  // namespace
+
+std::vector<std::size_t> rows_of(const std::vector<bool>& may_be_in_one) {
+  std::vector<std::size_t> rows(may_be_in_one.size());
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    const bool goes_on = i > 0 && may_be_in_one[i] && may_be_in_one[i - 1];
+    rows[i] = goes_on && i - rows[i - 1] < kLongestRow ? rows[i - 1] : i;
+  }
+  return rows;
+}
+
+std::vector<std::size_t> Plan::rows() const {
+  std::vector<bool> is_kernel;
+  for (const Step& step : steps) is_kernel.push_back(step.kernel != nullptr && step.device == 0);
+  return rows_of(is_kernel);
+}
 
 std::size_t Plan::copied_bytes() const {
   std::size_t bytes = 0;
@@ -91,6 +113,7 @@ std::string Plan::text() const {
       fmt::format("plan of {} on {}, memory {}: {} steps, {} bytes copied a run", network,
                   fmt::join(devices, " and "), policy, steps.size(), copied_bytes());
   if (devices.size() > 1) text += fmt::format(", {} of them between memories", crossing_bytes());
+  if (precision != Precision::fp32) text += fmt::format(", in {}", to_string(precision));
   text += "\n\n";
   text += "regions (a place below is region+offset in bytes)\n";
   for (std::size_t i = 0; i < regions.size(); ++i) {
@@ -102,6 +125,7 @@ std::string Plan::text() const {
                         region.heap->name(), region.why);
   }
   text += "\nsteps\n";
+  const std::vector<std::size_t> row = rows();
   for (std::size_t i = 0; i < steps.size(); ++i) {
     const Step& step = steps[i];
     const bool is_order = step.kind == Step::Kind::wait || step.kind == Step::Kind::release;
@@ -113,6 +137,7 @@ std::string Plan::text() const {
       text += fmt::format("      {}\n", step.op);
       text += fmt::format("      by {}{}: {}\n", kernel_name(step), on, step.why);
     }
+    if (combines) text += order_line(step, i, row[i]);
     for (const Operand& operand : step.src) text += fmt::format("      <- {}\n", describe(operand));
     for (const Operand& operand : step.dst) text += fmt::format("      -> {}\n", describe(operand));
     if (const std::size_t bytes = workspace_bytes(step); bytes > 0) {
@@ -136,6 +161,7 @@ std::string Plan::json() const {
                       {"rewrites", rewrites},
                       {"regions", nlohmann::json::array()},
                       {"steps", nlohmann::json::array()}};
+  if (precision != Precision::fp32) json["precision"] = to_string(precision);
   for (const Region& region : regions) {
     json["regions"].push_back({{"kind", to_string(region.kind)},
                                {"name", region.name},
@@ -152,6 +178,7 @@ std::string Plan::json() const {
       entry["kernel"] = kernel_name(step);
       entry["workspace_bytes"] = workspace_bytes(step);
     }
+    if (combines && step.kernel != nullptr && step.device == 0) entry["after"] = step.after;
     for (const Operand& operand : step.src) entry["src"].push_back(to_json(operand));
     for (const Operand& operand : step.dst) entry["dst"].push_back(to_json(operand));
     json["steps"].push_back(std::move(entry));

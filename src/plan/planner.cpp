@@ -12,6 +12,7 @@
 #include "plan/arena.h"
 #include "plan/check.h"
 #include "plan/cost.h"
+#include "plan/order.h"
 #include "plan/placement.h"
 #include "plan/storage.h"
 #include "plan/waits.h"
@@ -59,6 +60,9 @@ class Planner {
                   [](const Instruction& i) { return i.kind == Instruction::Kind::view; });
     plan_.network = graph.name;
     plan_.policy = to_string(options.policy);
+    plan_.precision = options.precision;
+    plan_.combines = devices[0]->combines();
+    MARU_ASSERT(!(plan_.combines && devices[0]->is_host()));
     for (const Device* device : devices) plan_.devices.emplace_back(device->name());
   }
 
@@ -70,6 +74,7 @@ class Planner {
     make_steps();
     record_flow();
     plan_.steps = planning::add_waits(plan_, devices_, std::move(plan_.steps));
+    if (plan_.combines) planning::order_steps(plan_);
     return {std::move(plan_), std::move(constants_), std::move(program_.choices), std::move(flow_)};
   }
 
@@ -193,10 +198,35 @@ class Planner {
     }
   }
 
+  // What must follow what, were no bytes shared by storages: the order that placing must not tighten.
+  planning::Order dataflow_order() const {
+    std::vector<bool> is_kernel;
+    for (std::size_t i = 0; i < program_.code.size(); ++i)
+      is_kernel.push_back(kernels_[i] != nullptr && program_.code[i].device == 0);
+    const std::vector<std::size_t> rows = rows_of(is_kernel);
+    const auto footprint = [&](TensorIndex t, const TensorDesc& desc) {
+      return planning::Footprint::of({"", desc, storages_.of[t].storage, storages_.of[t].offset});
+    };
+    std::vector<planning::Accesses> all;
+    for (std::size_t i = 0; i < program_.code.size(); ++i) {
+      const Instruction& instruction = program_.code[i];
+      planning::Accesses& own = all.emplace_back();
+      own.row = rows[i];
+      for (std::size_t k = 0; k < instruction.src.size(); ++k) {
+        if (program_.tensors[instruction.src[k]].constant) continue;
+        own.reads.push_back(footprint(instruction.src[k], operands_[i].src[k]));
+      }
+      for (std::size_t k = 0; k < instruction.dst.size(); ++k)
+        own.writes.push_back(footprint(instruction.dst[k], operands_[i].dst[k]));
+    }
+    return planning::Order(all);
+  }
+
   // Arenas are placed one by one: bytes of different heaps have nothing to do with each other.
   void place_storages() {
     constexpr std::size_t kNever = std::numeric_limits<std::size_t>::max();
     std::vector<Block> blocks(storages_.storages.size());
+    std::vector<std::vector<std::size_t>> touched_by(blocks.size());  // indices of instructions
     for (std::size_t s = 0; s < blocks.size(); ++s) blocks[s].first = kNever;
     const auto is_arena = [&](std::size_t region) {
       return plan_.regions[region].kind == Region::Kind::arena;
@@ -208,6 +238,7 @@ class Planner {
         blocks[s].bytes = storages_.storages[s].bytes();
         blocks[s].first = std::min(blocks[s].first, i);
         blocks[s].last = std::max(blocks[s].last, i);
+        if (touched_by[s].empty() || touched_by[s].back() != i) touched_by[s].push_back(i);
       };
       std::ranges::for_each(program_.code[i].src, touch);
       std::ranges::for_each(program_.code[i].dst, touch);
@@ -222,21 +253,36 @@ class Planner {
       if (on_host && workspace_bytes(i) > 0)
         workspace_of_[i].region = arena_on(placement_.host().heap, placement_.host().why);
     }
+    const planning::Order order = plan_.combines ? dataflow_order() : planning::Order();
     for (std::size_t r = 0; r < plan_.regions.size(); ++r) {
       if (!is_arena(r)) continue;
       std::vector<Block> used;
+      std::vector<std::vector<std::size_t>> touching;
       std::vector<std::size_t*> offsets;
       for (std::size_t s = 0; s < blocks.size(); ++s) {
         if (blocks[s].first == kNever || blocks[s].bytes == 0 || region_of_[s] != r) continue;
         used.push_back(blocks[s]);
+        touching.push_back(touched_by[s]);
         offsets.push_back(&offset_of_[s]);
       }
       for (std::size_t i = 0; i < program_.code.size(); ++i) {
         if (workspace_bytes(i) == 0 || workspace_of_[i].region != r) continue;
         used.push_back({workspace_bytes(i), i, i});
+        touching.push_back({i});
         offsets.push_back(&workspace_of_[i].offset);
       }
-      plan_.regions[r].bytes = planning::place(used, plan_.regions[r].heap->traits().alignment);
+      // Of blocks that are needed at different steps, whether some of these may run at once.
+      const auto may_meet = [&](std::size_t a, std::size_t b) {
+        const bool a_is_first = used[a].last < used[b].first;
+        const auto &earlier = touching[a_is_first ? a : b], &later = touching[a_is_first ? b : a];
+        return !std::ranges::all_of(later, [&](std::size_t step) {
+          return std::ranges::all_of(earlier,
+                                     [&](std::size_t before) { return order.precedes(before, step); });
+        });
+      };
+      plan_.regions[r].bytes =
+          planning::place(used, plan_.regions[r].heap->traits().alignment,
+                          plan_.combines ? planning::Apart(may_meet) : planning::Apart());
       for (std::size_t k = 0; k < used.size(); ++k) *offsets[k] = used[k].offset;
     }
   }

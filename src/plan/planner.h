@@ -14,11 +14,12 @@ namespace maru {
 
 struct PlanOptions {
   MemoryPolicy policy = MemoryPolicy::automatic;
-  double expected_runs = 1000;        // over which a longer preparation may pay off
-  int compile_threads = 1;            // kernels are compiled in so many threads at once
-  std::vector<DeviceSpeed> speeds{};  // of the devices; empty: assumed_speed()
-  bool weights_in_file = false;       // packed weights come from a mapped file
-  bool check = false;                 // prove the plan (plan/check.h) before it is given away
+  Precision precision = Precision::fp32;  // of the graph and of the devices, which the plan says
+  double expected_runs = 1000;            // over which a longer preparation may pay off
+  int compile_threads = 1;                // kernels are compiled in so many threads at once
+  std::vector<DeviceSpeed> speeds{};      // of the devices; empty: assumed_speed()
+  bool weights_in_file = false;           // packed weights come from a mapped file
+  bool check = false;                     // prove the plan (plan/check.h) before it is given away
   // Heaps to take whatever the policy says: by a value's name, or "kernels" for what the device alone
   // touches, the heap's name; "apart" for a value that shall live once on each side. For looking at
   // what other placements would cost.

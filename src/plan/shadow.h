@@ -15,6 +15,7 @@ struct ByteState {
   std::size_t writer = kNobody;  // the last: a step of the dataflow, or its kCaller
   std::size_t device_write = 0;  // the last of the device; 0: none
   std::size_t device_read = 0;
+  std::size_t readers = 0;    // since it was written: a list of RowOrder's
   std::size_t hand_over = 0;  // in which the CPU wrote it last; 0: none
 
   bool operator==(const ByteState&) const = default;

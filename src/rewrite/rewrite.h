@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -57,5 +58,18 @@ bool fuse_activations(Graph& graph, RewriteLog& log,
 // it. A member that is the first operand of a concatenation comes last, so that its channels can lie in
 // the merged result and in the concatenation at once; one that is the last operand comes first.
 bool merge_siblings(Graph& graph, RewriteLog& log, std::size_t least = 2, std::int64_t alignment = 1);
+
+// Whether the device that will run the graph has a kernel for the operator on these operands, of which
+// those marked are constants.
+using Offered = std::function<bool(const Op& op, Descs src, Descs dst, std::span<const bool> constant)>;
+
+// Half precision: every node that is offered with data in f16 has it so, views where their operands
+// have it; constants stay f32. Values are cast where f16 and f32 meet, each once. Inputs and outputs of
+// the graph keep their types. Ends with fold_casts().
+bool use_half_precision(Graph& graph, RewriteLog& log, const Offered& is_offered);
+
+// A Cast into the Preprocess or Softmax before it, where that is its only reader and the result is
+// offered; drops those that are there twice, back and forth, or for nothing.
+bool fold_casts(Graph& graph, RewriteLog& log, const Offered& is_offered);
 
 }  // namespace maru

@@ -43,6 +43,13 @@ Executor::Executor(const Plan& plan, std::span<const Device* const> devices, con
     }
     steps_.push_back(std::move(bound));
   }
+  if (!plan.combines) return;
+  const std::vector<std::size_t> row_of = plan.rows();
+  for (std::size_t i = 0; i < row_of.size(); ++i) {
+    if (row_of[i] == i) continue;
+    if (row_of[i] == i - 1) rows_.push_back({i - 1, i + 1, nullptr});
+    rows_.back().end = i + 1;
+  }
 }
 
 Executor::~Executor() { settle(); }
@@ -185,7 +192,14 @@ void Executor::run() {
 void Executor::run_steps() {
   using Clock = std::chrono::steady_clock;
   for (const auto& queue : queues_) queue->begin();
+  auto row = rows_.begin();
   for (std::size_t i = 0; i < steps_.size(); ++i) {
+    if (row != rows_.end() && row->begin == i) {
+      run_row(*row);
+      i = row->end - 1;
+      ++row;
+      continue;
+    }
     const Step& step = plan_.steps[i];
     Queue& queue = *queues_[step.device];
     if (check_) watch(i);
@@ -225,7 +239,32 @@ void Executor::run_steps() {
   }
 }
 
+void Executor::run_row(Row& row) {
+  if (check_) {
+    for (std::size_t i = row.begin; i < row.end; ++i) watch(i);
+  }
+  if (!row.launch) combine(row);
+  row.launch->run(*queues_[0]);
+  for (std::size_t i = row.begin; i < row.end; ++i) {
+    // How long a copy takes among others nobody can say.
+    if (plan_.steps[i].kind == Step::Kind::copy)
+      ledger_.count(steps_[i].ledger_entry, bytes_to_copy(plan_.steps[i]), 0);
+  }
+}
+
+void Executor::combine(Row& row) const {
+  std::vector<OrderedLaunch> launches;
+  for (std::size_t i = row.begin; i < row.end; ++i) {
+    OrderedLaunch& one = launches.emplace_back(OrderedLaunch{steps_[i].launch.get(), {}});
+    for (const std::size_t before : plan_.steps[i].after) one.after.push_back(before - row.begin);
+  }
+  row.launch = devices_[0]->combine(launches);
+}
+
 void Executor::rebind_step(std::size_t step) {
+  for (Row& row : rows_) {
+    if (row.begin <= step && step < row.end) row.launch.reset();  // before what it launches goes
+  }
   steps_[step].launch = bind(step);
   if (check_) steps_[step].addresses = addresses_of(step);
 }

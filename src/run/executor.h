@@ -1,6 +1,6 @@
 // Executor: runs a plan with memory of its own. Decides nothing; run() allocates nothing, except where
-// a driver maps memory at another address than before. One thread at a time; several executors of one
-// plan may run at once.
+// a driver maps memory at another address than before, and where launches are combined: in the first
+// run and after rebind(). One thread at a time; several executors of one plan may run at once.
 #pragma once
 
 #include <memory>
@@ -51,7 +51,15 @@ class Executor {
     std::vector<const void*> addresses{};
   };
 
+  // Steps of the device that one launch runs.
+  struct Row {
+    std::size_t begin = 0, end = 0;
+    std::unique_ptr<Launch> launch;  // null until they run, and where one of them was bound anew
+  };
+
   void run_steps();
+  void run_row(Row& row);
+  void combine(Row& row) const;
   void settle() noexcept;
   void set_buffer(std::size_t region, Buffer buffer);
   std::unique_ptr<Launch> bind(std::size_t step) const;
@@ -74,6 +82,7 @@ class Executor {
   std::vector<std::size_t> used_;               // per region; by use_first()
   std::unique_ptr<HostRanges> host_ranges_;
   std::vector<Bound> steps_;
+  std::vector<Row> rows_;  // of two steps or more; in order
   bool check_;
   bool is_device_busy_ = false;  // while checking: given work since it was last waited for
   Ledger ledger_;

@@ -47,6 +47,18 @@ std::string_view to_string(DType dtype) noexcept {
   return "?";
 }
 
+std::string_view to_string(Precision precision) noexcept {
+  switch (precision) {
+    case Precision::fp32:
+      return "fp32";
+    case Precision::tf32:
+      return "tf32";
+    case Precision::fp16:
+      return "fp16";
+  }
+  return "?";
+}
+
 std::string Layout::str() const {
   std::string text;
   switch (kind) {

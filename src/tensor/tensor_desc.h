@@ -11,8 +11,9 @@
 
 namespace maru {
 
-std::size_t size_of(DType dtype) noexcept;         // bytes of one element
-std::string_view to_string(DType dtype) noexcept;  // "f32"
+std::size_t size_of(DType dtype) noexcept;                 // bytes of one element
+std::string_view to_string(DType dtype) noexcept;          // "f32"
+std::string_view to_string(Precision precision) noexcept;  // "fp32"
 
 // How the elements of an N x C x spatial tensor follow each other in memory.
 struct Layout {

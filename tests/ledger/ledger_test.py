@@ -21,15 +21,15 @@ FEW, MORE = 40, 10
 LARGE = 4096
 
 
-def classify(folder, model, photo, times, policy):
-    """What the ledger says, and what the counter saw."""
+def classify(folder, model, photo, times, policy, device="opencl", inject="LD_PRELOAD"):
+    """What the ledger says, and what the counter saw, which gets into the program by the variable `inject`."""
     counted = folder / "counted.json"
     # Short names and one class a photo, so that the answer's own text is little beside a photo.
     (folder / "p").unlink(missing_ok=True)
     (folder / "p").symlink_to(photo)
-    done = subprocess.run([MARU, "classify", *["p"] * times, "--model", model, "--device", "opencl", "--memory", policy,
+    done = subprocess.run([MARU, "classify", *["p"] * times, "--model", model, "--device", device, "--memory", policy,
                            "--top", "1", "-v", "--json"], capture_output=True, timeout=600, cwd=folder,
-                          env={**os.environ, "LD_PRELOAD": COPY_COUNTER, "COPY_COUNTER": str(counted)})
+                          env={**os.environ, inject: COPY_COUNTER, "COPY_COUNTER": str(counted)})
     if done.returncode != 0:
         raise AssertionError(done.stderr.decode(errors="replace"))
     return json.loads(done.stdout), json.loads(counted.read_text())

@@ -55,6 +55,12 @@ void ModelFlags::add_execution(CommandLine& line) {
        {"copy", MemoryPolicy::copy},
        {"zero-copy", MemoryPolicy::zero_copy}},
       options.memory);
+  line.choice<Precision>(
+      "--precision",
+      "What is computed in. fp32: single precision; tf32: products rounded where the device\n"
+      "has units for it; fp16: tensors in half precision, sums in single. Default: fp32.",
+      {{"fp32", Precision::fp32}, {"tf32", Precision::tf32}, {"fp16", Precision::fp16}},
+      options.precision);
   line.flag("--tune",
             "Take the fastest variants of kernels, where the device has several: measured once\n"
             "for each layer on this machine, which takes a while, and kept.",

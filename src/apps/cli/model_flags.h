@@ -20,7 +20,7 @@ struct ModelFlags {
   void add_weights(CommandLine& line);
   void add_labels(CommandLine& line);
   void add_batch(CommandLine& line);
-  void add_execution(CommandLine& line);  // --device, --memory, --tune, --threads
+  void add_execution(CommandLine& line);  // --device, --memory, --precision, --tune, --threads
   void add_optimize(CommandLine& line);
   void add_check(CommandLine& line);
 

@@ -10,7 +10,7 @@ namespace maru {
 namespace cuda {
 namespace {
 
-constexpr int kLeastCapability = 75;
+constexpr int kLeastCapability = 75, kTf32Capability = 80;
 
 class CudaDevice final : public Device {
  public:
@@ -55,6 +55,9 @@ class CudaDevice final : public Device {
     cuda::transfer(static_cast<CudaQueue&>(queue), src, src_offset, dst, dst_offset, bytes);
   }
 
+  bool computes(Precision precision) const override {
+    return precision != Precision::tf32 || runtime_->compute_capability() >= kTf32Capability;
+  }
   bool combines() const override { return true; }
   std::unique_ptr<Launch> combine(std::span<const OrderedLaunch> launches) const override {
     return cuda::combine(*runtime_, launches, flags_);
@@ -77,6 +80,7 @@ std::unique_ptr<Device> make_device(std::string name, const std::shared_ptr<cons
                 "--device opencl, or cpu");
   }
   runtime->tune = options.tune;
+  runtime->tf32 = options.precision == Precision::tf32;
   auto heaps = working_heaps(*runtime);
   if (heaps.empty()) {
     throw Error(name, "memory that comes back as it was written", runtime->description(),
