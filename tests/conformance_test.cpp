@@ -1,10 +1,12 @@
 // Every operator's cases on every device, by every offer, in every heap that the test can fill, whole,
-// as a channel window and in place, against the reference kernel in double precision.
+// as a channel window and in place, against the reference kernel in double precision; with data in f32
+// and, where the device offers it, in f16.
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <cmath>
 #include <numeric>
+#include <optional>
 
 #include "base/error.h"
 #include "device/registry.h"
@@ -15,9 +17,11 @@ namespace maru {
 namespace {
 
 struct Subject {
-  const Case* test = nullptr;
+  Case test;
   std::string op;
 };
+
+bool is_real(DType dtype) { return dtype == DType::f32 || dtype == DType::f16; }
 
 class Conformance : public ::testing::TestWithParam<Subject> {};
 
@@ -31,8 +35,8 @@ class Operands {
       std::vector<std::byte>& bytes = bytes_.emplace_back(std::max<std::size_t>(desc.bytes(), 1));
       const std::vector<double> values = testing::draw(desc.count(), test.low, test.high, random);
       for (std::size_t i = 0; i < values.size(); ++i) {
-        if (desc.dtype == DType::f32)
-          reinterpret_cast<float*>(bytes.data())[i] = static_cast<float>(values[i]);
+        if (is_real(desc.dtype))
+          testing::store(desc.dtype, bytes.data(), static_cast<std::int64_t>(i), values[i]);
         if (desc.dtype == DType::u8) bytes[i] = static_cast<std::byte>(values[i]);
       }
     }
@@ -41,23 +45,22 @@ class Operands {
   }
 
   std::span<const std::byte> bytes(std::size_t i) const { return bytes_[i]; }
-  std::vector<double> values(std::size_t i) const {
-    const auto* floats = reinterpret_cast<const float*>(bytes_[i].data());
-    return {floats, floats + test_.src[i].count()};
-  }
+  std::vector<double> values(std::size_t i) const { return testing::read(test_.src[i], bytes_[i]); }
 
-  // Every result of the reference kernel in double precision.
-  std::vector<std::vector<double>> expected(const std::vector<TensorDesc>& dst) const {
+  // Every result of the reference kernel in double precision; or of the operands' magnitudes.
+  std::vector<std::vector<double>> expected(const std::vector<TensorDesc>& dst,
+                                            bool of_magnitudes = false) const {
     std::vector<std::vector<double>> src, results;
     std::vector<TensorView> src_views, dst_views;
     for (std::size_t i = 0; i < test_.src.size(); ++i) {
       TensorDesc desc = test_.src[i];
       auto* data = const_cast<std::byte*>(bytes_[i].data());
-      if (desc.dtype != DType::f32) {
+      if (!is_real(desc.dtype)) {
         src_views.push_back({desc, data});
         continue;
       }
       src.push_back(values(i));
+      if (of_magnitudes) std::ranges::transform(src.back(), src.back().begin(), fabs_of);
       desc.dtype = DType::f64;
       src_views.push_back({desc, src.back().data()});
     }
@@ -70,6 +73,8 @@ class Operands {
   }
 
  private:
+  static double fabs_of(double value) { return std::fabs(value); }
+
   const Case& test_;
   std::vector<std::vector<std::byte>> bytes_;
 };
@@ -120,13 +125,14 @@ class OfferRun {
     }
     SCOPED_TRACE(kernel->name());
     const auto expected = operands_.expected(results);
-    for (std::size_t i = 0; i < dst.size(); ++i) compare(i, expected[i]);
+    const auto allowed = allowances(results, expected);
+    for (std::size_t i = 0; i < dst.size(); ++i) compare(i, expected[i], allowed[i]);
     check_neighbours();
   }
 
  private:
   static constexpr std::int64_t kExtraBlocks = 2;
-  static constexpr float kUntouched = -77.25f;
+  static constexpr double kUntouched = -77.25;  // a half can have it
 
   // A window begins one block into a tensor that has two blocks more.
   TensorDesc laid_out(const TensorDesc& desc, Layout layout, bool takes_window) const {
@@ -150,16 +156,19 @@ class OfferRun {
     const std::size_t bytes = std::max({whole, desc.bytes(), sizeof(float)});
     buffers_.push_back(std::make_unique<Buffer>(heap_.allocate(bytes, "a tensor")));
     const HostView view = buffers_.back()->map(Access::write);
-    std::ranges::fill(view.as<float>(), desc.layout.is_window() ? kUntouched : 0.0f);
+    for (std::size_t i = 0; i < bytes / size_of(desc.dtype) && is_real(desc.dtype); ++i) {
+      testing::store(desc.dtype, view.bytes().data(), static_cast<std::int64_t>(i),
+                     desc.layout.is_window() ? kUntouched : 0.0);
+    }
     const std::int64_t begin = desc.layout.is_window() ? desc.channel_offset(desc.layout.block) : 0;
-    return {desc, buffers_.back().get(), static_cast<std::size_t>(begin) * sizeof(float)};
+    return {desc, buffers_.back().get(), static_cast<std::size_t>(begin) * size_of(desc.dtype)};
   }
 
   Tensor place(const Kernel& kernel, std::size_t i, const TensorDesc& desc, bool constant) {
     if (!constant) {
       const Tensor tensor = room_for(desc);
       const HostView view = tensor.buffer->map(Access::read_write);
-      if (desc.dtype == DType::f32) {
+      if (is_real(desc.dtype)) {
         testing::write(desc, operands_.values(i), view.bytes().subspan(tensor.offset));
       } else {
         std::ranges::copy(operands_.bytes(i), view.bytes().begin());
@@ -175,26 +184,51 @@ class OfferRun {
     return {desc.with(Layout::opaque()), buffers_.back().get(), 0};
   }
 
-  void compare(std::size_t which, const std::vector<double>& expected) {
+  // How far each element of the results may be off.
+  //
+  // Single precision with sums of a few hundred terms, of which Winograd's transforms cost one digit:
+  // 5e-6 of the largest result. A result in f16 is rounded once: 2^-11 of itself, 2^-25 at least.
+  // Parameters may be rounded likewise: each product of theirs is off by 2^-11 of itself, and all of
+  // them together by 2^-11 of what the operator gives for the magnitudes of its operands. BatchNorm, of
+  // which that is not so, needs its parameters as they are.
+  std::vector<std::vector<double>> allowances(const std::vector<TensorDesc>& dst,
+                                              const std::vector<std::vector<double>>& expected) const {
+    constexpr double kSingle = 5e-6, kHalf = 0x1p-11, kLeastHalf = 0x1p-25;
+    const bool are_params_rounded = test_.src[0].dtype == DType::f16 && test_.data < test_.src.size() &&
+                                    test_.op.name() != "batch_norm";
+    std::vector<std::vector<double>> of_magnitudes;
+    if (are_params_rounded) of_magnitudes = operands_.expected(dst, true);
+    std::vector<std::vector<double>> allowed;
+    for (std::size_t d = 0; d < dst.size(); ++d) {
+      const double magnitude =
+          std::accumulate(expected[d].begin(), expected[d].end(), 1e-3,
+                          [](double a, double b) { return std::max(a, std::fabs(b)); });
+      allowed.emplace_back(expected[d].size(), kSingle * magnitude);
+      for (std::size_t i = 0; i < expected[d].size(); ++i) {
+        if (are_params_rounded) allowed[d][i] += kHalf * of_magnitudes[d][i];
+        if (dst[d].dtype == DType::f16) allowed[d][i] += kHalf * std::fabs(expected[d][i]) + kLeastHalf;
+      }
+    }
+    return allowed;
+  }
+
+  void compare(std::size_t which, const std::vector<double>& expected,
+               const std::vector<double>& allowed) {
     const HostView view = dst_[which].buffer->map(Access::read);
     const std::vector<double> got =
         testing::read(dst_[which].desc, view.bytes().subspan(dst_[which].offset));
     ASSERT_EQ(got.size(), expected.size());
-    const double magnitude =
-        std::accumulate(expected.begin(), expected.end(), 1e-3,
-                        [](double a, double b) { return std::max(a, std::fabs(b)); });
     double worst = 0;
     std::size_t at = 0;
     for (std::size_t i = 0; i < got.size(); ++i) {
-      const double difference = std::fabs(got[i] - expected[i]) / magnitude;
+      const double difference = std::fabs(got[i] - expected[i]) / allowed[i];
       if (!(difference <= worst)) {  // also for a result that is not a number
         worst = difference;
         at = i;
       }
     }
-    // Single precision with sums of a few hundred terms; Winograd's transforms cost one digit.
-    EXPECT_LE(worst, 5e-6) << "result " << which << " element " << at << ": expected " << expected[at]
-                           << ", got " << got[at];
+    EXPECT_LE(worst, 1) << "result " << which << " element " << at << ": expected " << expected[at]
+                        << " within " << allowed[at] << ", got " << got[at];
   }
 
   // What lies around a window is another tensor's.
@@ -202,15 +236,16 @@ class OfferRun {
     for (const Tensor& tensor : dst_) {
       if (!tensor.desc.layout.is_window()) continue;
       const HostView view = tensor.buffer->map(Access::read);
-      const auto all = view.as<float>();
+      const DType dtype = tensor.desc.dtype;
       const auto stride = static_cast<std::size_t>(tensor.desc.image_stride());
-      const std::size_t begin = tensor.offset / sizeof(float);
+      const std::size_t begin = tensor.offset / size_of(dtype);
       const std::size_t length =
           static_cast<std::size_t>(tensor.desc.channel_offset(padded_channels(tensor.desc)));
-      for (std::size_t i = 0; i < all.size(); ++i) {
+      for (std::size_t i = 0; i < view.bytes().size() / size_of(dtype); ++i) {
         const bool is_inside = i % stride >= begin && i % stride < begin + length;
         if (is_inside) continue;
-        ASSERT_EQ(all[i], kUntouched) << "element " << i << " around the window was written";
+        ASSERT_EQ(testing::load(dtype, view.bytes().data(), static_cast<std::int64_t>(i)), kUntouched)
+            << "element " << i << " around the window was written";
       }
     }
   }
@@ -249,13 +284,19 @@ std::vector<Offer> offers_of(const Device& device, const Case& test) {
   return offers;
 }
 
+bool computes_in_halves(const Case& test) {
+  const auto is_half = [](const TensorDesc& desc) { return desc.dtype == DType::f16; };
+  return test.op.name() != "cast" && (std::ranges::any_of(test.src, is_half) ||
+                                      std::ranges::any_of(test.op.infer(test.src), is_half));
+}
+
 TEST_P(Conformance, EveryOfferEqualsTheReference) {
   using Place = OfferRun::Place;
-  const Case& test = *GetParam().test;
+  const Case& test = GetParam().test;
   for (const auto& device : all_devices({2})) {
     const auto offers = offers_of(*device, test);
-    // The host runs what others do not.
-    if (device->is_host()) {
+    // The host runs what others do not, which is nothing that computes in halves.
+    if (device->is_host() && !computes_in_halves(test)) {
       EXPECT_FALSE(offers.empty()) << device->name() << " cannot run it";
     } else if (offers.empty()) {
       fmt::print("{} has no offer for {}\n", device->name(), test.op.key());
@@ -277,16 +318,32 @@ TEST_P(Conformance, EveryOfferEqualsTheReference) {
   }
 }
 
+// The case with data in f16; nothing where it has none in f32, or data that may be a constant only.
+std::optional<Case> halved(const Case& test) {
+  Case half = test;
+  for (std::size_t i = 0; i < half.data; ++i) {
+    if (half.src[i].dtype != DType::f32 || test.op.name() == "cast") return std::nullopt;
+    half.src[i].dtype = DType::f16;
+  }
+  half.name += " f16";
+  return half;
+}
+
 std::vector<Subject> subjects() {
   std::vector<Subject> all;
   for (const Operator& op : all_operators()) {
-    for (const Case& test : op.cases) all.push_back({&test, std::string(op.name)});
+    for (const Case& test : op.cases) all.push_back({test, std::string(op.name)});
+  }
+  for (const Operator& op : all_operators()) {
+    for (const Case& test : op.cases) {
+      if (auto half = halved(test)) all.push_back({std::move(*half), std::string(op.name)});
+    }
   }
   return all;
 }
 
 std::string name_of(const ::testing::TestParamInfo<Subject>& info) {
-  std::string name = fmt::format("{}_{}_{}", info.index, info.param.op, info.param.test->name);
+  std::string name = fmt::format("{}_{}_{}", info.index, info.param.op, info.param.test.name);
   std::ranges::replace_if(
       name, [](unsigned char c) { return std::isalnum(c) == 0; }, '_');
   return name;
