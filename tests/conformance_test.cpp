@@ -79,11 +79,52 @@ class Operands {
   std::vector<std::vector<std::byte>> bytes_;
 };
 
-// Runs one offer. Windows: operands lie in the middle of tensors with more channels. In place: the
-// first result is the bytes of the first operand.
+// Bytes of a buffer for the CPU: those of memory of the device alone are carried here, and back.
+class HostBytes {
+ public:
+  HostBytes(const Device& device, const Buffer& buffer, Access access)
+      : device_(device), buffer_(buffer), access_(access) {
+    if (buffer.heap().traits().host_visible) {
+      view_.emplace(buffer.map(access));
+      bytes_ = view_->bytes();
+      return;
+    }
+    const auto is_visible = [](const Heap* heap) { return heap->traits().host_visible; };
+    const auto staging = std::ranges::find_if(device.heaps(), is_visible);
+    copy_ = (*staging)->allocate(buffer.bytes(), "a copy for the CPU");
+    if (access != Access::write) carry(buffer_, copy_);
+    view_.emplace(copy_.map(access));
+    bytes_ = view_->bytes();
+  }
+  HostBytes(const HostBytes&) = delete;
+  HostBytes& operator=(const HostBytes&) = delete;
+  ~HostBytes() {
+    view_.reset();
+    if (copy_ && access_ != Access::read) carry(copy_, buffer_);
+  }
+  std::span<std::byte> bytes() const { return bytes_; }
+
+ private:
+  void carry(const Buffer& from, const Buffer& to) const {
+    const auto queue = device_.make_queue();
+    queue->begin();
+    device_.transfer(*queue, from, 0, to, 0, buffer_.bytes());
+  }
+
+  const Device& device_;
+  const Buffer& buffer_;
+  Access access_;
+  Buffer copy_;
+  std::optional<HostView> view_;
+  std::span<std::byte> bytes_;
+};
+
+// Runs one offer. Windows: operands lie in the middle of tensors with more channels, from one block on,
+// or, wide, from where whole vectors begin. In place: the first result is the bytes of the first
+// operand.
 class OfferRun {
  public:
-  enum class Place { whole, windows, in_place };
+  enum class Place { whole, windows, wide_windows, in_place };
 
   OfferRun(const Device& device, const Heap& heap, const Case& test, const Offer& offer, Place place)
       : device_(device), heap_(heap), test_(test), offer_(offer), place_(place), operands_(test) {}
@@ -131,15 +172,18 @@ class OfferRun {
   }
 
  private:
-  static constexpr std::int64_t kExtraBlocks = 2;
+  static constexpr std::int64_t kWideBlocks = 8;
   static constexpr double kUntouched = -77.25;  // a half can have it
 
-  // A window begins one block into a tensor that has two blocks more.
+  bool has_windows() const { return place_ == Place::windows || place_ == Place::wide_windows; }
+  std::int64_t blocks_before() const { return place_ == Place::wide_windows ? kWideBlocks : 1; }
+
+  // A window has as many blocks of others behind it as before it.
   TensorDesc laid_out(const TensorDesc& desc, Layout layout, bool takes_window) const {
     TensorDesc result = desc.with(layout.kind == Layout::Kind::any ? Layout::plain() : layout);
-    if (place_ == Place::windows && takes_window && desc.shape.rank() == 4) {
+    if (has_windows() && takes_window && desc.shape.rank() == 4) {
       result.layout =
-          result.layout.window_of(padded_channels(result) + kExtraBlocks * result.layout.block);
+          result.layout.window_of(padded_channels(result) + 2 * blocks_before() * result.layout.block);
     }
     return result;
   }
@@ -155,19 +199,20 @@ class OfferRun {
     const auto whole = static_cast<std::size_t>(desc.image_stride() * images) * size_of(desc.dtype);
     const std::size_t bytes = std::max({whole, desc.bytes(), sizeof(float)});
     buffers_.push_back(std::make_unique<Buffer>(heap_.allocate(bytes, "a tensor")));
-    const HostView view = buffers_.back()->map(Access::write);
+    const HostBytes view(device_, *buffers_.back(), Access::write);
     for (std::size_t i = 0; i < bytes / size_of(desc.dtype) && is_real(desc.dtype); ++i) {
       testing::store(desc.dtype, view.bytes().data(), static_cast<std::int64_t>(i),
                      desc.layout.is_window() ? kUntouched : 0.0);
     }
-    const std::int64_t begin = desc.layout.is_window() ? desc.channel_offset(desc.layout.block) : 0;
+    const std::int64_t begin =
+        desc.layout.is_window() ? desc.channel_offset(blocks_before() * desc.layout.block) : 0;
     return {desc, buffers_.back().get(), static_cast<std::size_t>(begin) * size_of(desc.dtype)};
   }
 
   Tensor place(const Kernel& kernel, std::size_t i, const TensorDesc& desc, bool constant) {
     if (!constant) {
       const Tensor tensor = room_for(desc);
-      const HostView view = tensor.buffer->map(Access::read_write);
+      const HostBytes view(device_, *tensor.buffer, Access::read_write);
       if (is_real(desc.dtype)) {
         testing::write(desc, operands_.values(i), view.bytes().subspan(tensor.offset));
       } else {
@@ -179,7 +224,7 @@ class OfferRun {
     const Constant value(desc.shape, std::vector<float>(drawn.begin(), drawn.end()));
     const std::size_t bytes = kernel.packed_bytes(i, value);
     buffers_.push_back(std::make_unique<Buffer>(heap_.allocate(bytes, "a constant")));
-    const HostView view = buffers_.back()->map(Access::write);
+    const HostBytes view(device_, *buffers_.back(), Access::write);
     kernel.pack(i, value, view.bytes().first(bytes));
     return {desc.with(Layout::opaque()), buffers_.back().get(), 0};
   }
@@ -214,7 +259,7 @@ class OfferRun {
 
   void compare(std::size_t which, const std::vector<double>& expected,
                const std::vector<double>& allowed) {
-    const HostView view = dst_[which].buffer->map(Access::read);
+    const HostBytes view(device_, *dst_[which].buffer, Access::read);
     const std::vector<double> got =
         testing::read(dst_[which].desc, view.bytes().subspan(dst_[which].offset));
     ASSERT_EQ(got.size(), expected.size());
@@ -235,12 +280,15 @@ class OfferRun {
   void check_neighbours() const {
     for (const Tensor& tensor : dst_) {
       if (!tensor.desc.layout.is_window()) continue;
-      const HostView view = tensor.buffer->map(Access::read);
+      const HostBytes view(device_, *tensor.buffer, Access::read);
       const DType dtype = tensor.desc.dtype;
-      const auto stride = static_cast<std::size_t>(tensor.desc.image_stride());
+      // Channels last, a window is a part of each pixel; else of each image.
+      const bool is_last = tensor.desc.layout.kind == Layout::Kind::channels_last;
+      const std::int64_t own = padded_channels(tensor.desc);
+      const auto stride = static_cast<std::size_t>(is_last ? tensor.desc.layout.stored_channels
+                                                           : tensor.desc.image_stride());
       const std::size_t begin = tensor.offset / size_of(dtype);
-      const std::size_t length =
-          static_cast<std::size_t>(tensor.desc.channel_offset(padded_channels(tensor.desc)));
+      const auto length = static_cast<std::size_t>(tensor.desc.channel_offset(own));
       for (std::size_t i = 0; i < view.bytes().size() / size_of(dtype); ++i) {
         const bool is_inside = i % stride >= begin && i % stride < begin + length;
         if (is_inside) continue;
@@ -271,7 +319,8 @@ std::vector<Offer> offers_of(const Device& device, const Case& test) {
   auto offers = device.offers({test.op, src, dst, {constant.get(), src.size()}});
   if (test.op.name() != "identity") return offers;
   // Copies are offered for exact layouts alone.
-  const std::vector<Layout> layouts{Layout::plain(), Layout::blocked(device.channel_block())};
+  const std::vector<Layout> layouts{Layout::plain(), Layout::channels_last(), Layout::blocked(4),
+                                    Layout::blocked(8), Layout::blocked(16)};
   for (const Layout from : layouts) {
     for (const Layout to : layouts) {
       if (test.src[0].shape.rank() != 4 || dst.size() != 1) continue;
@@ -303,11 +352,14 @@ TEST_P(Conformance, EveryOfferEqualsTheReference) {
     }
     for (const Offer& offer : offers) {
       for (const Heap* heap : device->heaps()) {
-        if (!heap->traits().host_visible || !heap->traits().device_visible) continue;
+        if (!heap->traits().device_visible) continue;
         for (const auto& [place, name] : {std::pair{Place::whole, "whole"},
                                           {Place::windows, "windows"},
+                                          {Place::wide_windows, "wide windows"},
                                           {Place::in_place, "in place"}}) {
-          if (place == Place::windows && !offer.src_window && !offer.dst_window) continue;
+          const bool has_windows = place == Place::windows || place == Place::wide_windows;
+          if (has_windows && !offer.src_window && !offer.dst_window) continue;
+          if (place == Place::wide_windows && offer.dst[0].block > 1) continue;  // they are wide
           if (place == Place::in_place && !offer.in_place) continue;
           SCOPED_TRACE(fmt::format("{} {} in {}: {} {} -> {}", device->name(), offer.kernel,
                                    heap->name(), name, offer.src[0].str(), offer.dst[0].str()));
