@@ -57,7 +57,7 @@ std::vector<ConvPlan> ConvPlan::candidates(const ConvShape& shape, Math math, So
     if (plan.is_pairs() && (tile.outputs > 64 || tile.pixels < 64)) continue;  // not made
     const std::int64_t blocks = tiles_for(shape.pixels(), tile.pixels) *
                                 tiles_for(shape.outputs / shape.groups, tile.outputs) * shape.groups;
-    constexpr int kMostSplits = 8, kBusy = 2, kLeastSteps = 2;
+    constexpr int kBusy = 2, kLeastSteps = 2;
     for (int splits = 1; splits <= kMostSplits; splits *= 2) {
       if (splits > 1 &&
           (blocks * splits > kBusy * device.multiprocessors || plan.steps() < kLeastSteps * splits))
@@ -140,6 +140,14 @@ std::array<unsigned, 3> ConvPlan::grid() const {
   const std::int64_t tiles = tiles_for(shape.pixels(), tile.pixels) *
                              tiles_for(shape.outputs / shape.groups, tile.outputs) * shape.groups;
   return {static_cast<unsigned>(tiles), 1, static_cast<unsigned>(splits)};
+}
+
+// What is never loaded needs no room, and more blocks find theirs.
+unsigned ConvPlan::shared_bytes() const {
+  const auto stages = std::min<std::int64_t>(tile.stages, tiles_for(steps(), splits));
+  const auto loaded =
+      static_cast<unsigned>(stages) * (conv_shared_bytes(tile) / static_cast<unsigned>(tile.stages));
+  return std::max(loaded, conv_sums_bytes(tile));
 }
 
 std::size_t ConvPlan::workspace_bytes() const {
