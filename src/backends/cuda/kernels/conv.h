@@ -23,7 +23,7 @@ constexpr int kMostSplits = 8;  // blocks of a cluster, everywhere
 struct ConvTile {
   int pixels, outputs, stages;
 };
-constexpr ConvTile kConvTiles[] = {{128, 128, 3}, {128, 64, 3}, {64, 64, 4}, {64, 32, 4}, {32, 32, 4}};
+constexpr ConvTile kConvTiles[] = {{128, 128, 3}, {128, 64, 3}, {64, 64, 4}, {64, 32, 5}, {32, 32, 8}};
 constexpr int conv_threads(const ConvTile& tile) {
   return tile.pixels * tile.outputs > 8192 ? 256 : 128;
 }

@@ -61,47 +61,67 @@ __device__ inline void load_matrices(unsigned (&to)[4], unsigned address) {
 }
 
 // The sums of a warp's kPixels x kOutputs, by tensor cores: two chunks of both operands at a time.
+// Small tiles wait for nothing but latencies: their matrices are loaded ahead, and every other product
+// goes to sums of its own.
 template <class Multiply, int kPixels, int kOutputs>
 struct MatrixSums {
-  static constexpr int kM = kPixels / 16, kN = kOutputs / 8;
-  float sums[kM][kN][4] = {};
+  static constexpr int kM = kPixels / 16, kN = kOutputs / 8, kPairs = kStepChunks / 2;
+  static constexpr int kAhead = kM * kN <= 4   ? kPairs
+                                : kM * kN <= 8 ? 2
+                                               : 1,
+                       kSets = kM * kN <= 4 ? 2 : 1;
+  float sums[kSets][kM][kN][4] = {};
 
   // Of rows from `pixels` and `outputs` on, multiples of 8.
   __device__ void add_step(unsigned pixels, unsigned outputs) {
     const unsigned lane = threadIdx.x % 32, swizzle = lane % 8;
     const unsigned a_row = pixels + lane % 16 * kRowBytes;
     const unsigned b_row = outputs + (lane % 8 + lane / 16 * 8) * kRowBytes;
-#pragma unroll
-    for (unsigned pair = 0; pair < kStepChunks / 2; ++pair) {
+    unsigned a[kAhead][kM][4], b[kAhead][kN / 2][4];
+    const auto load = [&](unsigned pair) {
       const unsigned a_chunk = ((2 * pair + lane / 16) ^ swizzle) * kChunkBytes;
       const unsigned b_chunk = ((2 * pair + lane / 8 % 2) ^ swizzle) * kChunkBytes;
-      unsigned a[kM][4], b[kN / 2][4];
 #pragma unroll
       for (int m = 0; m < kM; ++m) {
-        load_matrices(a[m], a_row + a_chunk + m * 16 * kRowBytes);
-        Multiply::prepare(a[m]);
+        load_matrices(a[pair % kAhead][m], a_row + a_chunk + m * 16 * kRowBytes);
+        Multiply::prepare(a[pair % kAhead][m]);
       }
 #pragma unroll
-      for (int n = 0; n < kN / 2; ++n) load_matrices(b[n], b_row + b_chunk + n * 16 * kRowBytes);
+      for (int n = 0; n < kN / 2; ++n) {
+        load_matrices(b[pair % kAhead][n], b_row + b_chunk + n * 16 * kRowBytes);
+      }
+    };
+#pragma unroll
+    for (int pair = 0; pair < kAhead - 1; ++pair) load(pair);
+#pragma unroll
+    for (int pair = 0; pair < kPairs; ++pair) {
+      if (pair + kAhead - 1 < kPairs) load(pair + kAhead - 1);
 #pragma unroll
       for (int m = 0; m < kM; ++m) {
 #pragma unroll
         for (int n = 0; n < kN; ++n) {
-          Multiply::add(sums[m][n], a[m], b[n / 2][n % 2 * 2], b[n / 2][n % 2 * 2 + 1]);
+          const unsigned(&two)[4] = b[pair % kAhead][n / 2];
+          Multiply::add(sums[pair % kSets][m][n], a[pair % kAhead][m], two[n % 2 * 2],
+                        two[n % 2 * 2 + 1]);
         }
       }
     }
   }
 
-  __device__ void store(float* to, int pitch) const {
+  __device__ void store(float* to, int pitch) {
     const int row = threadIdx.x % 32 / 4, column = threadIdx.x % 4 * 2;
 #pragma unroll
     for (int m = 0; m < kM; ++m) {
 #pragma unroll
       for (int n = 0; n < kN; ++n) {
+        float(&sum)[4] = sums[0][m][n];
+        if constexpr (kSets == 2) {
+#pragma unroll
+          for (int i = 0; i < 4; ++i) sum[i] += sums[1][m][n][i];
+        }
         float* at = to + (m * 16 + row) * pitch + n * 8 + column;
-        *reinterpret_cast<float2*>(at) = make_float2(sums[m][n][0], sums[m][n][1]);
-        *reinterpret_cast<float2*>(at + 8 * pitch) = make_float2(sums[m][n][2], sums[m][n][3]);
+        *reinterpret_cast<float2*>(at) = make_float2(sum[0], sum[1]);
+        *reinterpret_cast<float2*>(at + 8 * pitch) = make_float2(sum[2], sum[3]);
       }
     }
   }
