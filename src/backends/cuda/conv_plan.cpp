@@ -62,7 +62,7 @@ std::vector<ConvPlan> ConvPlan::candidates(const ConvShape& shape, Math math, So
     plan.math = math;
     plan.source = source;
     plan.tile = tile;
-    if (conv_shared_bytes(tile) > device.shared_bytes) continue;
+    if (conv_shared_bytes(tile) + conv_places_bytes(tile) > device.shared_bytes) continue;
     if (plan.is_pairs() && (tile.outputs > 64 || tile.pixels < 64)) continue;  // not made
     const std::int64_t blocks = tiles_for(shape.pixels(), tile.pixels) *
                                 tiles_for(shape.outputs / shape.groups, tile.outputs) * shape.groups;

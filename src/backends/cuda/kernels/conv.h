@@ -23,12 +23,16 @@ constexpr int kMostSplits = 8;  // blocks of a cluster, everywhere
 struct ConvTile {
   int pixels, outputs, stages;
 };
-constexpr ConvTile kConvTiles[] = {{128, 128, 3}, {128, 64, 3}, {64, 64, 4}, {64, 32, 5}, {32, 32, 8}};
+constexpr ConvTile kConvTiles[] = {{128, 128, 3}, {128, 64, 3}, {64, 64, 3}, {64, 32, 4}, {32, 32, 6}};
 constexpr int conv_threads(const ConvTile& tile) {
   return tile.pixels * tile.outputs > 8192 ? 256 : 128;
 }
 constexpr unsigned conv_shared_bytes(const ConvTile& tile) {
   return static_cast<unsigned>(tile.stages * (tile.pixels + tile.outputs) * kStepChunks * kChunkBytes);
+}
+// Of where its pixels lie, which is not dynamic.
+constexpr unsigned conv_places_bytes(const ConvTile& tile) {
+  return static_cast<unsigned>(tile.pixels) * 16;
 }
 // Of its sums, which follow what was loaded: rows of pixels, a little apart for the banks.
 constexpr int conv_sums_pitch(int outputs) { return outputs + 8; }

@@ -315,6 +315,25 @@ __device__ inline unsigned taps_inside(int start, int dilation, int taps, int ex
   return ((1u << min(end, taps)) - 1) & ~((1u << min(first, taps)) - 1);
 }
 
+// Where tap (0, 0) of a pixel would lie, in bytes, and which taps lie inside: bits from 0 for rows of
+// taps, from 16 for columns. Bits 15 and 31 are never set.
+struct PixelPlace {
+  std::int64_t offset;
+  unsigned inside;
+};
+
+__device__ inline PixelPlace place_of(const ConvParams& p, int pixel, std::int64_t pixel_bytes) {
+  if (p.kernel_h * p.kernel_w == 1 && p.stride_h * p.stride_w == 1 && p.pad_h + p.pad_w == 0) {
+    return {pixel * pixel_bytes, 0x10001};
+  }
+  const int line = pixel / p.out_width, image = line / p.out_height;
+  const int y = (line - image * p.out_height) * p.stride_h - p.pad_h;
+  const int x = (pixel - line * p.out_width) * p.stride_w - p.pad_w;
+  return {((static_cast<std::int64_t>(image) * p.height + y) * p.width + x) * pixel_bytes,
+          taps_inside(y, p.dilation_h, p.kernel_h, p.height) |
+              taps_inside(x, p.dilation_w, p.kernel_w, p.width) << 16};
+}
+
 // The kinds that are seldom, kept out of the way.
 __device__ __noinline__ inline float apply_other(const Activation& activation, float x) {
   return apply(activation, x);
@@ -411,32 +430,23 @@ __global__ void __launch_bounds__(kTileThreads<kPixels, kOutputs>)
     if (first_step + stage < end_step) load_weights(stage);
   }
 
-  // Of pixels: where tap (0, 0) would lie, and which taps lie inside: bits from 0 for rows of taps,
-  // from 16 for columns. Bits 15 and 31 are never set.
-  const char* pixel[kPixelPasses];
-  unsigned inside[kPixelPasses];
-  const bool is_pointwise =
-      p.kernel_h * p.kernel_w == 1 && p.stride_h * p.stride_w == 1 && p.pad_h + p.pad_w == 0;
+  // Of each pixel of the tile, worked out once: where tap (0, 0) would lie, and which taps lie inside.
+  __shared__ PixelPlace places[kPixels];
   const char* source = static_cast<const char*>(p.src);
   if (p.groups > 1) source += static_cast<std::int64_t>(group) * p.tap_chunks * kChunkBytes;
   const std::int64_t pixel_bytes = p.src_pixel_stride * static_cast<int>(sizeof(Element));
+  for (int i = threadIdx.x; i < kPixels; i += kThreads) {
+    places[i] =
+        first_pixel + i < p.pixels ? place_of(p, first_pixel + i, pixel_bytes) : PixelPlace{0, 0};
+  }
+  __syncthreads();
+  const char* pixel[kPixelPasses];
+  unsigned inside[kPixelPasses];
 #pragma unroll
   for (int i = 0; i < kPixelPasses; ++i) {
-    const int at = first_pixel + row + i * kPass;
-    pixel[i] = source;
-    inside[i] = 0;
-    if (at >= p.pixels) continue;
-    if (is_pointwise) {
-      pixel[i] += at * pixel_bytes;
-      inside[i] = 0x10001;
-      continue;
-    }
-    const int line = at / p.out_width, image = line / p.out_height;
-    const int y = (line - image * p.out_height) * p.stride_h - p.pad_h;
-    const int x = (at - line * p.out_width) * p.stride_w - p.pad_w;
-    pixel[i] += ((static_cast<std::int64_t>(image) * p.height + y) * p.width + x) * pixel_bytes;
-    inside[i] = taps_inside(y, p.dilation_h, p.kernel_h, p.height) |
-                taps_inside(x, p.dilation_w, p.kernel_w, p.width) << 16;
+    const PixelPlace at = places[row + i * kPass];
+    pixel[i] = source + at.offset;
+    inside[i] = at.inside;
   }
   const int columns = kPairs ? 1 : p.kernel_w;  // of taps, to walk over
   // Where this thread's chunk of the next step lies: row and column of the tap, chunk within it.
