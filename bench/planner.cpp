@@ -1,5 +1,6 @@
 // How long planning takes, and proving the plan, and what watching a run costs.
-//   planner MODEL [DEVICE]     a Caffe network with its weights, and a chain of 500 nodes
+//   planner MODEL [DEVICE [combined]]     a Caffe network with its weights, and a chain of 500 nodes;
+//                                         combined: as if the device combined launches
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -16,6 +17,7 @@
 #include "plan/check.h"
 #include "rewrite/rewrite.h"
 #include "run/executor.h"
+#include "tests/combining_device.h"
 
 namespace {
 
@@ -60,16 +62,15 @@ Graph hundred_blocks() {
   return graph;
 }
 
-void measure(const Graph& graph, const Model::State& state, const PlanOptions& options) {
+void measure(const Graph& graph, std::span<const Device* const> devices, const PlanOptions& options) {
   std::vector<double> plan_ms, check_ms;
   Planned planned;
   for (int i = 0; i < 9; ++i) {
-    plan_ms.push_back(ms([&] { planned = make_plan(graph, state.device_list, options); }));
-    check_ms.push_back(ms([&] { check_plan(planned, state.device_list); }));
+    plan_ms.push_back(ms([&] { planned = make_plan(graph, devices, options); }));
+    check_ms.push_back(ms([&] { check_plan(planned, devices); }));
   }
-  const Weights weights = pack_weights(planned, state.device_list);
-  Executor plain(planned.plan, state.device_list, weights),
-      watched(planned.plan, state.device_list, weights, true);
+  const Weights weights = pack_weights(planned, devices);
+  Executor plain(planned.plan, devices, weights), watched(planned.plan, devices, weights, true);
   std::vector<double> ratio;
   for (int i = 0; i < 20; ++i) {  // interleaved: drift hits both
     const double a = ms([&] { plain.run(); });
@@ -78,17 +79,17 @@ void measure(const Graph& graph, const Model::State& state, const PlanOptions& o
     ratio.push_back(b / (a + c));
   }
   fmt::print(
-      "{:20} {:4} nodes {:4} steps: first plan {:7.2f} ms, again {:7.2f} ms, proof {:6.3f} ms; "
-      "watched runs take {:+.2f} %\n",
-      graph.name, graph.nodes().size(), planned.plan.steps.size(), plan_ms[0], median(plan_ms),
-      median(check_ms), 100 * (median(ratio) - 1));
+      "{:20} {:4} nodes {:4} steps: arena {:9} bytes; first plan {:7.2f} ms, again {:7.2f} ms, proof "
+      "{:6.3f} ms; watched runs take {:+.2f} %\n",
+      graph.name, graph.nodes().size(), planned.plan.steps.size(), planned.plan.arena_bytes(),
+      plan_ms[0], median(plan_ms), median(check_ms), 100 * (median(ratio) - 1));
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
   if (argc < 2) {
-    fmt::print(stderr, "planner MODEL [DEVICE]\n");
+    fmt::print(stderr, "planner MODEL [DEVICE [combined]]\n");
     return 2;
   }
   for (const MemoryPolicy policy :
@@ -101,8 +102,11 @@ int main(int argc, char** argv) {
     Network network = load_network(state, find_package(argv[1], {}, {}), options);
     PlanOptions how = plan_options(state, options);
     how.compile_threads = 2;
+    const testing::CombiningDevice combining(*state.device_list[0]);
+    std::vector<const Device*> devices = state.device_list;
+    if (argc > 3 && std::string_view(argv[3]) == "combined") devices[0] = &combining;
     fmt::print("{} policy {}\n", state.device_list[0]->name(), static_cast<int>(policy));
-    measure(network.graph, state, how);
-    measure(hundred_blocks(), state, how);
+    measure(network.graph, devices, how);
+    measure(hundred_blocks(), devices, how);
   }
 }

@@ -184,6 +184,10 @@ TEST_F(CombinedLaunches, CopiesInARowAreCounted) {
   run(executor, planned.plan);
   EXPECT_GT(combining_.combined, 0U);
   EXPECT_EQ(executor.ledger().bytes(), 2 * planned.plan.copied_bytes());
+  for (const Ledger::Entry& entry : executor.ledger().entries()) {
+    EXPECT_EQ(entry.times, 2U);
+    EXPECT_EQ(entry.seconds, 0) << "nobody can say";
+  }
 }
 
 // A device of which launching, or making, what is combined fails so many times.

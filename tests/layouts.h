@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "memory/heap.h"
+#include "tensor/half.h"
 #include "tensor/tensor_desc.h"
 
 namespace maru::testing {
@@ -33,23 +34,35 @@ inline std::int64_t position(const TensorDesc& desc, std::int64_t index) {
   return image + (channel / block * pixels + pixel) * block + channel % block;
 }
 
-// f32 values into the bytes of a tensor; what no element covers (padding, neighbours) is left alone.
+// Element `index` of f32 or f16 in memory; f16 is rounded to.
+inline void store(DType dtype, std::byte* memory, std::int64_t index, double value) {
+  const auto single = static_cast<float>(value);
+  const std::uint16_t half = to_half(single);
+  const std::size_t size = size_of(dtype);
+  const void* from = dtype == DType::f16 ? static_cast<const void*>(&half) : &single;
+  std::memcpy(memory + static_cast<std::size_t>(index) * size, from, size);
+}
+
+inline double load(DType dtype, const std::byte* memory, std::int64_t index) {
+  float single = 0;
+  std::uint16_t half = 0;
+  const std::size_t size = size_of(dtype);
+  void* to = dtype == DType::f16 ? static_cast<void*>(&half) : &single;
+  std::memcpy(to, memory + static_cast<std::size_t>(index) * size, size);
+  return double{dtype == DType::f16 ? from_half(half) : single};
+}
+
+// Values into the bytes of a tensor of f32 or f16; what no element covers (padding, neighbours) is left
+// alone.
 inline void write(const TensorDesc& desc, std::span<const double> values, std::span<std::byte> bytes) {
-  for (std::size_t i = 0; i < values.size(); ++i) {
-    const auto value = static_cast<float>(values[i]);
-    const auto at = static_cast<std::size_t>(position(desc, static_cast<std::int64_t>(i)));
-    std::memcpy(bytes.data() + at * sizeof value, &value, sizeof value);
-  }
+  for (std::size_t i = 0; i < values.size(); ++i)
+    store(desc.dtype, bytes.data(), position(desc, static_cast<std::int64_t>(i)), values[i]);
 }
 
 inline std::vector<double> read(const TensorDesc& desc, std::span<const std::byte> bytes) {
   std::vector<double> values(static_cast<std::size_t>(desc.count()));
-  for (std::size_t i = 0; i < values.size(); ++i) {
-    float value = 0;
-    const auto at = static_cast<std::size_t>(position(desc, static_cast<std::int64_t>(i)));
-    std::memcpy(&value, bytes.data() + at * sizeof value, sizeof value);
-    values[i] = value;
-  }
+  for (std::size_t i = 0; i < values.size(); ++i)
+    values[i] = load(desc.dtype, bytes.data(), position(desc, static_cast<std::int64_t>(i)));
   return values;
 }
 

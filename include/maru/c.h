@@ -124,7 +124,7 @@ typedef struct maru_copy {
   const char *from, *to; /* kinds of memory */
   int crosses;           /* 1: between the CPU's memory and the device's; 0: within one */
   uint64_t times, bytes;
-  double seconds;
+  double seconds; /* 0: not measured, since other work ran with it in one launch */
 } maru_copy;
 
 MARU_API maru_status maru_session_new(const maru_model* model, maru_session** session);

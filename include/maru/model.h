@@ -99,7 +99,7 @@ struct CopyRecord {
   std::string from, to;  // kinds of memory
   bool crosses;          // between the CPU's memory and the device's; else within one
   std::uint64_t times, bytes;
-  double seconds;
+  double seconds;  // 0: not measured, since other work ran with it in one launch
 };
 
 class MARU_API Model {

@@ -21,7 +21,7 @@ class Ledger {
     bool crosses = false;  // from memory of one side to memory of the other; else within one
     std::uint64_t times = 0;
     std::uint64_t bytes = 0;
-    double seconds = 0;
+    double seconds = 0;  // 0: not measured, since other work ran with it in one launch
   };
 
   // Returns the index to count on.

@@ -113,6 +113,7 @@ Operator preprocess_operator() {
   add("crop", 2, {16, 16, {Channels::bgr, Resize::crop}});
   add("rgb scaled", 3, {9, 14, {Channels::rgb, Resize::squash, {127.5F}, 1 / 127.5F}});
   add("enlarged", 2, {64, 48, {Channels::rgb, Resize::crop, {0, 1, 2}}});
+  add("halves", 2, {16, 17, {}, DType::f16});
   return op;
 }
 

@@ -57,6 +57,8 @@ Operator softmax_operator() {
   add("last axis", {2, 3, 4, 5}, {-1});
   add("first axis", {7, 3}, {0});
   add("one class", {2, 1, 3, 3});
+  for (const Shape& shape : {Shape{2, 1000}, Shape{2, 21, 5, 3}})
+    op.cases.push_back(make_case("widened " + shape.str(), Softmax{1, true}, {f16(shape)}, -4, 4));
   return op;
 }
 

@@ -227,7 +227,7 @@ class Classify final : public Verb {
                       {"crosses", copy.crosses},
                       {"times", copy.times},
                       {"bytes", copy.bytes},
-                      {"ms", copy.seconds * 1e3}});
+                      {"ms", copy.seconds > 0 ? Json(copy.seconds * 1e3) : Json(nullptr)}});
     }
     return list;
   }
@@ -237,7 +237,8 @@ class Classify final : public Verb {
     for (const CopyRecord& copy : copies) {
       rows.push_back({copy.step, copy.tensor, fmt::format("{} -> {}", copy.from, copy.to),
                       std::to_string(copy.times), grouped(static_cast<std::int64_t>(copy.bytes)),
-                      fmt::format("{:.2f}", copy.seconds * 1e3), copy.cause});
+                      copy.seconds > 0 ? fmt::format("{:.2f}", copy.seconds * 1e3) : "n/a",
+                      copy.cause});
     }
   }
 

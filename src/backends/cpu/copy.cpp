@@ -2,6 +2,7 @@
 
 #include "backends/cpu/onednn.h"
 #include "ops/identity.h"
+#include "ops/reference.h"
 
 namespace maru::cpu {
 namespace {
@@ -32,6 +33,16 @@ class CopyProvider final : public Provider {
       const std::size_t bytes = call.dst[0].bytes();
       return host_kernel("memcpy", [bytes](Views src, Views dst, std::span<std::byte>) {
         std::memcpy(dst[0].data, src[0].data, bytes);
+      });
+    }
+    if (!all_f32(call)) {
+      return host_kernel("memcpy by image", [](Views src, Views dst, std::span<std::byte>) {
+        const auto size = static_cast<std::int64_t>(size_of(src[0].desc.dtype));
+        const TensorDesc image{src[0].desc.dtype, src[0].desc.shape.with(0, 1),
+                               src[0].desc.layout.dense()};
+        copy_rows(dst[0].data, dst[0].desc.image_stride() * size, src[0].data,
+                  src[0].desc.image_stride() * size, static_cast<std::int64_t>(image.bytes()),
+                  src[0].desc.shape[0]);
       });
     }
     const dnnl::reorder::primitive_desc pd(cpu_engine(), memory_desc(loop.image(call.src[0])),

@@ -10,7 +10,7 @@ class PreprocessProvider final : public Provider {
   std::string name() const override { return "resize and normalise"; }
 
   void offer(const Call& call, const Cpu&, std::vector<Offer>& offers) const override {
-    if (call.op.as<Preprocess>() == nullptr) return;
+    if (call.op.as<Preprocess>() == nullptr || call.dst[0].dtype != DType::f32) return;
     offers.push_back(same_layout_offer(*this, call, Layout::plain(),
                                        memory_seconds(static_cast<double>(call.src[0].bytes()))));
   }

@@ -1,6 +1,7 @@
 #include <algorithm>
 
 #include "backends/cpu/provider.h"
+#include "ops/cast.h"
 #include "ops/preprocess.h"
 
 namespace maru::cpu {
@@ -12,7 +13,9 @@ class ReferenceProvider final : public Provider {
   std::string name() const override { return "reference"; }
 
   void offer(const Call& call, const Cpu&, std::vector<Offer>& offers) const override {
-    if (call.op.as<Preprocess>() == nullptr && !all_f32(call)) return;
+    const bool takes_others = call.op.as<Cast>() != nullptr ||
+                              (call.op.as<Preprocess>() != nullptr && call.dst[0].dtype == DType::f32);
+    if (!takes_others && !all_f32(call)) return;
     std::vector<TensorDesc> src(call.src.begin(), call.src.end()),
         dst(call.dst.begin(), call.dst.end());
     for (TensorDesc& desc : src) desc.layout = Layout::plain();

@@ -106,9 +106,9 @@ double traffic_seconds(const Call& call, const Runtime& runtime) {
   return memory_seconds(runtime, bytes);
 }
 
-// What the others work in, and the input of a network's first convolution.
+// Of any blocks, since the CPU beside it has its own.
 bool is_copied(const Layout& layout) {
-  return is_known(layout) || layout.dense() == Layout::blocked(kFewChannels);
+  return is_known(layout) || layout.kind == Layout::Kind::blocked;
 }
 
 // Copies and changes of layout, windows included.

@@ -42,6 +42,7 @@ std::unique_ptr<Launch> CudaKernel::bind(std::span<const Tensor> src, std::span<
                     {stage.grid[0], stage.grid[1], stage.grid[2]},
                     {stage.block[0], stage.block[1], stage.block[2]},
                     stage.shared_bytes,
+                    stage.cluster,
                     nullptr},
                    stage.params(bound)});
   }

@@ -81,6 +81,7 @@ struct Stage {
   std::string function;  // of the module: "pool_f16"
   std::array<unsigned, 3> grid{1, 1, 1}, block{256, 1, 1};
   unsigned shared_bytes = 0;
+  unsigned cluster = 1;  // blocks along z that see each other's shared memory; from 9.0 on
   std::function<std::vector<std::byte>(const Bound&)> params;
 };
 
@@ -90,12 +91,13 @@ Stage stage(std::string function, std::array<unsigned, 3> grid, std::array<unsig
             unsigned shared_bytes = 0) {
   using Params = std::invoke_result_t<F, const Bound&>;
   static_assert(std::is_trivially_copyable_v<Params> && std::is_standard_layout_v<Params>);
-  return {std::move(function), grid, block, shared_bytes, [make = std::move(make)](const Bound& bound) {
-            const Params params = make(bound);
-            std::vector<std::byte> bytes(sizeof params);
-            std::memcpy(bytes.data(), &params, sizeof params);
-            return bytes;
-          }};
+  return {
+      std::move(function), grid, block, shared_bytes, 1, [make = std::move(make)](const Bound& bound) {
+        const Params params = make(bound);
+        std::vector<std::byte> bytes(sizeof params);
+        std::memcpy(bytes.data(), &params, sizeof params);
+        return bytes;
+      }};
 }
 // Blocks of 256 threads for at least so many; functions return where they are beyond.
 template <class F>

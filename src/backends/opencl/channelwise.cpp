@@ -44,9 +44,10 @@ class ChannelwiseProvider final : public Provider {
   std::string name() const override { return "channelwise.cl"; }
 
   void offer(const Call& call, const Runtime& runtime, std::vector<Offer>& offers) const override {
-    if (!all_f32(call)) return;
+    if (!has_floats(call, runtime)) return;
     const auto channelwise = channelwise_of(call);
     if (!channelwise) return;
+    if (is_half(call) && !all_constant(call)) return;  // parameters are floats
     const bool is_per_channel = channelwise->extents == channels_of(call.src[0].shape);
     for (const Layout layout : natural_layouts(call, runtime)) {
       if (layout.block > 1 && !is_per_channel) continue;
@@ -71,7 +72,8 @@ class ChannelwiseProvider final : public Provider {
       return static_cast<cl_ulong>(has_images ? desc.image_stride() : middle * inner);
     };
     const std::string options = fmt::format("{} -DAPPLY=APPLY_{}{}", block_option(layout), how.function,
-                                            how.is_shared ? " -DSHARED" : "");
+                                            how.is_shared ? " -DSHARED" : "") +
+                                half_option(call);
     const bool is_blocked = layout.block > 1;
     return std::make_unique<OpenclKernel>(
         fmt::format("channelwise.cl {}", how.function),

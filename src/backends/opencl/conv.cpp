@@ -16,52 +16,60 @@ constexpr std::int64_t kDepthwiseTile = 7;
 
 class TiledKernel final : public OpenclKernel {
  public:
-  TiledKernel(std::string name, std::vector<Stage> stages, ConvPlan plan)
-      : OpenclKernel(std::move(name), std::move(stages)), plan_(plan) {}
+  TiledKernel(std::string name, std::vector<Stage> stages, ConvPlan plan, bool is_half)
+      : OpenclKernel(std::move(name), std::move(stages)), plan_(plan), is_half_(is_half) {}
 
   std::size_t packed_bytes(std::size_t operand, const Constant&) const override {
-    return sizeof(float) * (operand == 1 ? plan_.packed_weights() : plan_.packed_biases());
+    if (operand != 1) return sizeof(float) * plan_.packed_biases();
+    return packed_element(is_half_) * plan_.packed_weights();
   }
   void pack(std::size_t operand, const Constant& constant, std::span<std::byte> packed) const override {
     const std::vector<float> values = floats_of(constant.bytes());
     if (operand == 1) {
-      plan_.pack_weights(values, as_floats(packed));
+      plan_.pack_weights(values, PackedFloats(packed, is_half_));
     } else {
       plan_.pack_biases(values, as_floats(packed));
     }
   }
-  std::string packed_form(std::size_t) const override { return plan_.form(); }
+  std::string packed_form(std::size_t operand) const override {
+    return plan_.form() + (operand == 1 ? packed_suffix(is_half_) : "");
+  }
 
  private:
   ConvPlan plan_;
+  bool is_half_;
 };
 
 class DepthwiseKernel final : public OpenclKernel {
  public:
-  DepthwiseKernel(std::string name, std::vector<Stage> stages, std::size_t block)
-      : OpenclKernel(std::move(name), std::move(stages)), block_(block) {}
+  DepthwiseKernel(std::string name, std::vector<Stage> stages, std::size_t block, bool is_half)
+      : OpenclKernel(std::move(name), std::move(stages)), block_(block), is_half_(is_half) {}
 
-  std::size_t packed_bytes(std::size_t, const Constant& constant) const override {
+  std::size_t packed_bytes(std::size_t operand, const Constant& constant) const override {
     const auto channels = static_cast<std::size_t>(constant.desc().shape[0]);
     const std::size_t padded = (channels + block_ - 1) / block_ * block_;
-    return constant.desc().bytes() / channels * padded;
+    const auto taps = static_cast<std::size_t>(constant.desc().count()) / channels;
+    return packed_element(halves(operand)) * taps * padded;
   }
-  void pack(std::size_t, const Constant& constant, std::span<std::byte> packed) const override {
+  void pack(std::size_t operand, const Constant& constant, std::span<std::byte> packed) const override {
     const std::vector<float> values = floats_of(constant.bytes());
     const auto channels = static_cast<std::size_t>(constant.desc().shape[0]);
     const std::size_t taps = values.size() / channels;
-    const std::span<float> to = as_floats(packed);
+    PackedFloats to(packed, halves(operand));
     for (std::size_t i = 0; i < to.size(); ++i) {
       const std::size_t lane = i % block_, tap = i / block_ % taps, first = i / block_ / taps * block_;
-      to[i] = first + lane < channels ? values[(first + lane) * taps + tap] : 0.0f;
+      to.set(i, first + lane < channels ? values[(first + lane) * taps + tap] : 0.0f);
     }
   }
-  std::string packed_form(std::size_t) const override {
-    return fmt::format("opencl depthwise {}", block_);
+  std::string packed_form(std::size_t operand) const override {
+    return fmt::format("opencl depthwise {}{}", block_, packed_suffix(halves(operand)));
   }
 
  private:
+  bool halves(std::size_t operand) const { return is_half_ && operand == 1; }
+
   std::size_t block_;
+  bool is_half_;
 };
 
 bool is_depthwise(const Conv& conv, const TensorDesc& src) {
@@ -74,7 +82,7 @@ class ConvProvider final : public Provider {
 
   void offer(const Call& call, const Runtime& runtime, std::vector<Offer>& offers) const override {
     const auto* conv = call.op.as<Conv>();
-    if (conv == nullptr || !all_f32(call)) return;
+    if (conv == nullptr || !has_floats(call, runtime)) return;
     const double flops = static_cast<double>(call.dst[0].count()) * 2 *
                          static_cast<double>(call.src[1].shape.count(1, call.src[1].shape.rank()));
     const auto add = [&](Layout src, Layout dst, double seconds) {
@@ -85,7 +93,8 @@ class ConvProvider final : public Provider {
     };
     const double moved = static_cast<double>(call.src[0].bytes() + call.dst[0].bytes());
     const bool all_constant = std::ranges::all_of(call.constant.subspan(1), std::identity());
-    if (all_constant) {  // weights are packed once, at load
+    if (is_half(call) && !all_constant) return;  // conv_plain's weights are floats
+    if (all_constant) {                          // weights are packed once, at load
       const Layout blocked = Layout::blocked(runtime.block);
       const bool is_first = conv->group == 1 && call.src[0].shape[1] <= 3;
       const Layout from = is_first ? Layout::plain() : blocked;
@@ -115,10 +124,10 @@ class ConvProvider final : public Provider {
     return of_unit * runtime.compute_units;
   }
 
-  static std::vector<Argument> operands(const Conv& conv, const Call& call) {
+  static std::vector<Argument> operands(const Conv& conv, const Call& call, const Operand& weights) {
     return {src(0),
             dst(0),
-            src(1),
+            weights,
             conv.bias ? src(2) : src(1),
             cl_int{conv.bias},
             static_cast<cl_ulong>(call.src[0].image_stride()),
@@ -153,9 +162,10 @@ class ConvProvider final : public Provider {
         most = {std::max(most[0], plan.packed_weights()), std::max(most[1], plan.packed_biases())};
       }
       const auto whole = [](const TensorDesc& desc) {
-        return static_cast<std::size_t>(desc.image_stride() * desc.shape[0]) * sizeof(float);
+        return static_cast<std::size_t>(desc.image_stride() * desc.shape[0]) * size_of(desc.dtype);
       };
-      trials.src = {whole(call.src[0]), most[0] * sizeof(float), most[1] * sizeof(float)};
+      trials.src = {whole(call.src[0]), most[0] * packed_element(is_half(call)),
+                    most[1] * sizeof(float)};
       trials.dst = {whole(call.dst[0])};
       best = fastest(runtime, trials, [&](std::size_t i) {
         return std::vector{stage_of(plans[i], conv, call, runtime)};
@@ -163,16 +173,16 @@ class ConvProvider final : public Provider {
     }
     const ConvPlan& plan = plans[best];
     return std::make_unique<TiledKernel>(plan.name(), std::vector{stage_of(plan, conv, call, runtime)},
-                                         plan);
+                                         plan, is_half(call));
   }
 
   static Stage stage_of(const ConvPlan& plan, const Conv& conv, const Call& call,
                         const Runtime& runtime) {
     const Activation activation = Activation::of(conv.activation);
-    const cl_program program =
-        runtime.program("conv", fmt::format("-DP={} -DB={} {} {}", plan.pixels, plan.blocks,
-                                            activation.option, large_option(runtime)));
-    std::vector<Argument> arguments = operands(conv, call);
+    const cl_program program = runtime.program(
+        "conv", fmt::format("-DP={} -DB={} {} {}{}", plan.pixels, plan.blocks, activation.option,
+                            large_option(runtime), half_option(call)));
+    std::vector<Argument> arguments = operands(conv, call, packed_src(1, call));
     append(arguments, {plan.inputs, plan.outputs, plan.out_tiles, plan.pixel_tiles, plan.groups});
     append(arguments, activation);
     if (plan.function == ConvPlan::Function::flat) {
@@ -189,12 +199,12 @@ class ConvProvider final : public Provider {
   static std::unique_ptr<Kernel> depthwise(const Conv& conv, const Call& call, const Runtime& runtime) {
     const Activation activation = Activation::of(conv.activation);
     const cl_program program = runtime.program(
-        "conv_depthwise",
-        fmt::format("-DP={} {} {}", kDepthwiseTile, activation.option, large_option(runtime)));
+        "conv_depthwise", fmt::format("-DP={} {} {}{}", kDepthwiseTile, activation.option,
+                                      large_option(runtime), half_option(call)));
     const Shape& to = call.dst[0].shape;
     const std::int64_t row_tiles = (to[3] + kDepthwiseTile - 1) / kDepthwiseTile;
     const std::int64_t blocks = (to[1] + runtime.block - 1) / runtime.block;
-    std::vector<Argument> arguments = operands(conv, call);
+    std::vector<Argument> arguments = operands(conv, call, packed_src(1, call));
     append(arguments, {to[1]});
     append(arguments, activation);
     // A processor wants work items that outweigh what each costs, and still some for each core.
@@ -210,14 +220,15 @@ class ConvProvider final : public Provider {
         "conv_depthwise",
         std::vector{large_stage(runtime, program, "conv_depthwise", row_parts * parts * blocks, 1,
                                 to[0], std::move(arguments))},
-        static_cast<std::size_t>(runtime.block));
+        static_cast<std::size_t>(runtime.block), is_half(call));
   }
 
   static std::unique_ptr<Kernel> plain(const Conv& conv, const Call& call, const Runtime& runtime) {
     const Activation activation = Activation::of(conv.activation);
-    const cl_program program = runtime.program("conv_plain", activation.option + " -DACTIVATED=float");
+    const cl_program program =
+        runtime.program("conv_plain", activation.option + " -DACTIVATED=float" + half_option(call));
     const Shape& to = call.dst[0].shape;
-    std::vector<Argument> arguments = operands(conv, call);
+    std::vector<Argument> arguments = operands(conv, call, src(1));
     append(arguments, {call.src[0].shape[1] / conv.group, to[1] / conv.group});
     append(arguments, activation);
     append_geometry(arguments, conv, call);

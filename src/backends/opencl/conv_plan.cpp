@@ -116,11 +116,11 @@ std::size_t ConvPlan::packed_biases() const {
   return static_cast<std::size_t>(groups) * out_tiles * blocks * block;
 }
 
-void ConvPlan::pack_weights(std::span<const float> weights, std::span<float> packed) const {
+void ConvPlan::pack_weights(std::span<const float> weights, PackedFloats packed) const {
   MARU_ASSERT(packed.size() == packed_weights());
   const int lanes = blocks * block, own_inputs = inputs / merged, own_outputs = outputs / merged;
   const int step = function == Function::first ? inputs : block;  // inputs that lie together
-  float* to = packed.data();
+  std::size_t next = 0;
   // The weights of one output, which lie side by side; null beyond the last.
   std::vector<const float*> rows(static_cast<std::size_t>(lanes));
   const auto put = [&](int channel, int tap, int first_output) {
@@ -129,7 +129,7 @@ void ConvPlan::pack_weights(std::span<const float> weights, std::span<float> pac
       const int own = channel - part * own_inputs;
       const float* row = rows[static_cast<std::size_t>(lane)];
       const bool meets = row != nullptr && own >= 0 && own < own_inputs;
-      *to++ = meets ? row[static_cast<std::ptrdiff_t>(own) * taps + tap] : 0.0f;
+      packed.set(next++, meets ? row[static_cast<std::ptrdiff_t>(own) * taps + tap] : 0.0f);
     }
   };
   for (int out = 0; out < groups * out_tiles; ++out) {

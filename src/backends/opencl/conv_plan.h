@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "backends/opencl/packing.h"
 #include "backends/opencl/runtime.h"
 #include "device/device.h"
 #include "ops/conv.h"
@@ -22,7 +23,7 @@ struct ConvPlan {
   // Of plain weights and biases, in elements.
   std::size_t packed_weights() const;
   std::size_t packed_biases() const;
-  void pack_weights(std::span<const float> weights, std::span<float> packed) const;
+  void pack_weights(std::span<const float> weights, PackedFloats packed) const;
   void pack_biases(std::span<const float> biases, std::span<float> packed) const;
 
   std::string function_name() const;  // "conv_flat"

@@ -16,14 +16,15 @@ struct Rows {
 };
 
 Stage copy_rows(const Runtime& runtime, DType dtype, Operand from, Operand to, const Rows& rows) {
-  // Whatever the type: two words make an f64, two bytes an f16.
-  const std::size_t element = size_of(dtype) % 4 == 0 ? 4 : 1;
+  // Whatever the type: two words make an f64.
+  const std::size_t element = std::min<std::size_t>(size_of(dtype), 4);
+  const char* name = element == 4 ? "uint" : element == 2 ? "ushort" : "uchar";
   const auto scale = static_cast<std::int64_t>(size_of(dtype) / element);
   from.element = to.element = element;
   const auto elements = [&](std::int64_t count) { return static_cast<cl_ulong>(count * scale); };
   const std::int64_t vectors = (rows.row * scale + runtime.block - 1) / runtime.block;
-  return stage(runtime.program("copy", element == 4 ? "-DELEMENT=uint" : "-DELEMENT=uchar"),
-               "copy_rows", vectors, rows.count, 1,
+  return stage(runtime.program("copy", fmt::format("-DELEMENT={}", name)), "copy_rows", vectors,
+               rows.count, 1,
                {from, to, elements(rows.row), elements(rows.src_begin), elements(rows.src_step),
                 elements(rows.dst_begin), elements(rows.dst_step)});
 }
@@ -41,8 +42,10 @@ Stage relayout(const Runtime& runtime, const TensorDesc& from, const TensorDesc&
   const Images plain(from.layout.kind == Layout::Kind::plain ? from : to);
   const Images blocked(from.layout.kind == Layout::Kind::plain ? to : from);
   const bool is_blocking = to.layout.kind == Layout::Kind::blocked;
-  return stage(runtime.program("relayout", ""), is_blocking ? "blocks_from_plain" : "plain_from_blocks",
-               plain.pixels, blocked.blocks, plain.count,
+  const char* options = from.dtype == DType::f16 ? "-DELEMENT=ushort" : "-DELEMENT=float";
+  return stage(runtime.program("relayout", options),
+               is_blocking ? "blocks_from_plain" : "plain_from_blocks", plain.pixels, blocked.blocks,
+               plain.count,
                {src(0), dst(index), Images(from).stride, Images(to).stride,
                 static_cast<cl_uint>(plain.pixels), static_cast<cl_uint>(plain.channels)});
 }
@@ -64,7 +67,9 @@ class CopyProvider final : public Provider {
     if (from.kind == Layout::Kind::any && to.kind == Layout::Kind::any) {
       for (const Layout layout : natural_layouts(call, runtime)) add(call, layout, layout, offers);
     } else if (is_known(from, runtime) && is_known(to, runtime)) {
-      if (!all_f32(call) && from.dense() != to.dense()) return;
+      const DType dtype = call.src[0].dtype;
+      const bool is_real = dtype == DType::f32 || dtype == DType::f16;
+      if (!is_real && from.dense() != to.dense()) return;
       add(call, from.dense(), to.dense(), offers);
     }
   }

@@ -12,7 +12,8 @@ class EltwiseProvider final : public Provider {
   std::string name() const override { return "eltwise.cl"; }
 
   void offer(const Call& call, const Runtime& runtime, std::vector<Offer>& offers) const override {
-    if (call.op.as<Eltwise>() == nullptr || !all_f32(call)) return;
+    if (call.op.as<Eltwise>() == nullptr || !has_floats(call, runtime)) return;
+    if (is_half(call) && call.src.size() > 2) return;  // what is between would be rounded to halves
     for (const Layout layout : natural_layouts(call, runtime)) {
       const double bytes = static_cast<double>(call.src[0].bytes() * 3 * (call.src.size() - 1));
       Offer offer = same_layout_offer(*this, call, layout, memory_seconds(bytes));
@@ -39,6 +40,7 @@ class EltwiseProvider final : public Provider {
           fmt::format("-DCOMBINE=COMBINE_{} {}", to_string(eltwise.kind),
                       is_last && eltwise.activation ? activation.option : "-DACTIVATION=ACTIVATE_none");
       if (has_padding && !activation.keeps_zero) options += " -DMASKED";
+      options += half_option(call);
       const Images a(is_first ? call.src[0] : call.dst[0]), b(call.src[i]);
       stages.push_back(stage(runtime.program("eltwise", options), "eltwise",
                              (to.run + runtime.block - 1) / runtime.block, 1, to.count,

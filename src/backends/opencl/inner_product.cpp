@@ -35,8 +35,8 @@ struct InnerPlan {
 
   std::size_t lanes() const { return blocks * block; }
 
-  void pack_weights(std::span<const std::byte> bytes, std::span<float> packed) const {
-    float* to = packed.data();
+  void pack_weights(std::span<const std::byte> bytes, PackedFloats packed) const {
+    std::size_t next = 0;
     std::vector<const std::byte*> columns(lanes());
     const std::size_t step = sizeof(float) * (transpose ? outputs : 1);
     for (std::size_t tile = 0; tile < tiles; ++tile) {
@@ -49,7 +49,7 @@ struct InnerPlan {
         const std::size_t source = source_of(i);
         for (const std::byte* column : columns) {
           const bool is_there = column != nullptr && source < length;
-          *to++ = is_there ? float_at(column + source * step) : 0.0f;
+          packed.set(next++, is_there ? float_at(column + source * step) : 0.0f);
         }
       }
     }
@@ -71,25 +71,29 @@ struct InnerPlan {
 
 class InnerProductKernel final : public OpenclKernel {
  public:
-  InnerProductKernel(std::string name, std::vector<Stage> stages, InnerPlan plan)
-      : OpenclKernel(std::move(name), std::move(stages)), plan_(plan) {}
+  InnerProductKernel(std::string name, std::vector<Stage> stages, InnerPlan plan, bool is_half)
+      : OpenclKernel(std::move(name), std::move(stages)), plan_(plan), is_half_(is_half) {}
 
   std::size_t packed_bytes(std::size_t operand, const Constant&) const override {
-    return sizeof(float) * plan_.tiles * plan_.lanes() * (operand == 1 ? plan_.elements : 1);
+    const std::size_t columns = plan_.tiles * plan_.lanes();
+    if (operand != 1) return sizeof(float) * columns;
+    return packed_element(is_half_) * columns * plan_.elements;
   }
   void pack(std::size_t operand, const Constant& constant, std::span<std::byte> packed) const override {
-    if (operand == 1) return plan_.pack_weights(constant.bytes(), as_floats(packed));
+    if (operand == 1) return plan_.pack_weights(constant.bytes(), {packed, is_half_});
     const std::vector<float> biases = floats_of(constant.bytes());
     const std::span<float> to = as_floats(packed);
     std::ranges::fill(std::ranges::copy(biases, to.begin()).out, to.end(), 0.0f);
   }
-  std::string packed_form(std::size_t) const override {
-    return fmt::format("opencl inner product {} of {} from {}{}", plan_.lanes(), plan_.elements,
-                       plan_.data_block, plan_.transpose ? " transposed" : "");
+  std::string packed_form(std::size_t operand) const override {
+    return fmt::format("opencl inner product {} of {} from {}{}{}", plan_.lanes(), plan_.elements,
+                       plan_.data_block, plan_.transpose ? " transposed" : "",
+                       packed_suffix(is_half_ && operand == 1));
   }
 
  private:
   InnerPlan plan_;
+  bool is_half_;
 };
 
 class InnerProductProvider final : public Provider {
@@ -98,7 +102,7 @@ class InnerProductProvider final : public Provider {
 
   void offer(const Call& call, const Runtime& runtime, std::vector<Offer>& offers) const override {
     const auto* ip = call.op.as<InnerProduct>();
-    if (ip == nullptr || !all_f32(call)) return;
+    if (ip == nullptr || !has_floats(call, runtime)) return;
     for (std::size_t i = 1; i < call.src.size(); ++i) {
       if (!call.constant[i]) return;  // weights are packed once, at load
     }
@@ -118,12 +122,12 @@ class InnerProductProvider final : public Provider {
     const InnerProduct& ip = *call.op.as<InnerProduct>();
     const InnerPlan plan(ip, call, runtime);
     const Activation activation = Activation::of(ip.activation);
-    const cl_program program =
-        runtime.program("inner_product", fmt::format("-DP={} -DB={} {} {}", plan.tile_rows, plan.blocks,
-                                                     activation.option, large_option(runtime)));
+    const cl_program program = runtime.program(
+        "inner_product", fmt::format("-DP={} -DB={} {} {}{}", plan.tile_rows, plan.blocks,
+                                     activation.option, large_option(runtime), half_option(call)));
     std::vector<Argument> arguments{src(0),
                                     dst(0),
-                                    src(1),
+                                    packed_src(1, call),
                                     ip.bias ? src(2) : src(1),
                                     cl_int{ip.bias},
                                     static_cast<cl_ulong>(plan.stride),
@@ -140,7 +144,7 @@ class InnerProductProvider final : public Provider {
                             std::move(arguments));
     return std::make_unique<InnerProductKernel>(
         fmt::format("inner_product {}x{}", plan.tile_rows, plan.lanes()), std::vector{std::move(one)},
-        plan);
+        plan, is_half(call));
   }
 };
 

@@ -11,7 +11,7 @@ class LrnProvider final : public Provider {
 
   void offer(const Call& call, const Runtime& runtime, std::vector<Offer>& offers) const override {
     const auto* lrn = call.op.as<Lrn>();
-    if (lrn == nullptr || !all_f32(call)) return;
+    if (lrn == nullptr || !has_floats(call, runtime)) return;
     for (const Layout layout : natural_layouts(call, runtime)) {
       const bool is_across = lrn->region == Lrn::Region::across;
       if (is_across && layout.block > 1 && lrn->size / 2 > layout.block) continue;
@@ -29,7 +29,8 @@ class LrnProvider final : public Provider {
     const Images from(call.src[0]), to(call.dst[0]);
     const std::string options =
         fmt::format("{} -DSIZE={} -DPOWER=POWER_{}{}", block_option(call.src[0].layout), lrn.size,
-                    lrn.beta == 0.75 ? "three_quarters" : "any", is_across ? " -DACROSS" : "");
+                    lrn.beta == 0.75 ? "three_quarters" : "any", is_across ? " -DACROSS" : "") +
+        half_option(call);
     const Shape& shape = call.src[0].shape;
     return std::make_unique<OpenclKernel>(
         fmt::format("lrn.cl {}", to_string(lrn.region)),

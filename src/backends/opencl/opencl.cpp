@@ -27,6 +27,9 @@ class OpenclDevice final : public Device {
     return std::make_unique<OpenclQueue>(*runtime_);
   }
   int channel_block() const override { return runtime_->block; }
+  bool computes(Precision precision) const override {
+    return precision == Precision::fp32 || (precision == Precision::fp16 && runtime_->has_halves());
+  }
 
   std::vector<Offer> offers(const Call& call) const override {
     std::vector<Offer> found;

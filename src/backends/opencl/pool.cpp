@@ -10,7 +10,7 @@ class PoolProvider final : public Provider {
   std::string name() const override { return "pool.cl"; }
 
   void offer(const Call& call, const Runtime& runtime, std::vector<Offer>& offers) const override {
-    if (call.op.as<Pool>() == nullptr || !all_f32(call)) return;
+    if (call.op.as<Pool>() == nullptr || !has_floats(call, runtime)) return;
     for (const Layout layout : natural_layouts(call, runtime)) {
       Offer offer = same_layout_offer(*this, call, layout,
                                       memory_seconds(static_cast<double>(call.src[0].bytes()) * 2));
@@ -23,7 +23,7 @@ class PoolProvider final : public Provider {
     const Pool& pool = *call.op.as<Pool>();
     const Window window = pool.window_for(call.src[0]);
     const Images from(call.src[0]), to(call.dst[0]);
-    std::string options = block_option(call.src[0].layout);
+    std::string options = block_option(call.src[0].layout) + half_option(call);
     if (pool.kind == Pool::Kind::max) {
       options += " -DMAXIMUM";
     } else if (pool.divisor == Pool::Divisor::valid) {

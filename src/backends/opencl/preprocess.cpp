@@ -11,8 +11,9 @@ class PreprocessProvider final : public Provider {
  public:
   std::string name() const override { return "preprocess.cl"; }
 
-  void offer(const Call& call, const Runtime&, std::vector<Offer>& offers) const override {
+  void offer(const Call& call, const Runtime& runtime, std::vector<Offer>& offers) const override {
     if (call.op.as<Preprocess>() == nullptr) return;
+    if (call.dst[0].dtype == DType::f16 && !runtime.has_halves()) return;
     offers.push_back(same_layout_offer(*this, call, Layout::plain(),
                                        memory_seconds(static_cast<double>(call.dst[0].bytes()) * 4)));
   }
@@ -23,6 +24,7 @@ class PreprocessProvider final : public Provider {
     std::string options;
     if (normalise.fit == Normalise::Fit::crop) options += " -DCROP";
     if (normalise.bgr) options += " -DBGR";
+    if (call.dst[0].dtype == DType::f16) options += " -DHALF";
     const cl_program program = runtime.program("preprocess", options);
     constexpr std::size_t kTap = 16;
     const std::int64_t images = call.dst[0].shape[0], taps = op.width + op.height;

@@ -83,6 +83,7 @@ std::vector<std::unique_ptr<Provider>> providers() {
   all.push_back(winograd_provider());
   all.push_back(inner_product_provider());
   all.push_back(copy_provider());
+  all.push_back(cast_provider());
   all.push_back(rows_provider());
   all.push_back(unary_provider());
   all.push_back(pool_provider());
@@ -152,9 +153,13 @@ std::vector<Layout> natural_layouts(const Call& call, const Runtime& runtime) {
   return {Layout::plain()};
 }
 
-bool all_f32(const Call& call) {
-  const auto is_f32 = [](const TensorDesc& desc) { return desc.dtype == DType::f32; };
-  return std::ranges::all_of(call.src, is_f32) && std::ranges::all_of(call.dst, is_f32);
+bool has_floats(const Call& call, const Runtime& runtime) {
+  const DType data = call.src[0].dtype;
+  if (data != DType::f32 && (data != DType::f16 || !runtime.has_halves())) return false;
+  for (std::size_t i = 0; i < call.src.size(); ++i) {
+    if (call.src[i].dtype != (call.constant[i] ? DType::f32 : data)) return false;
+  }
+  return std::ranges::all_of(call.dst, [&](const TensorDesc& desc) { return desc.dtype == data; });
 }
 
 double memory_seconds(double bytes) {

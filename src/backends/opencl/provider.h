@@ -28,6 +28,7 @@ class Provider {
 // In order of preference among equals.
 std::vector<std::unique_ptr<Provider>> providers();
 std::unique_ptr<Provider> conv_provider();
+std::unique_ptr<Provider> cast_provider();
 std::unique_ptr<Provider> copy_provider();
 std::unique_ptr<Provider> inner_product_provider();
 std::unique_ptr<Provider> rows_provider();
@@ -103,7 +104,15 @@ Offer same_layout_offer(const Provider& provider, const Call& call, Layout layou
 std::vector<Layout> natural_layouts(const Call& call, const Runtime& runtime);
 bool is_known(const Layout& layout, const Runtime& runtime);  // plain, or blocked as the device has it
 
-bool all_f32(const Call& call);
+// Data is all f32 or, where the device has halves, all f16; constants are f32.
+bool has_floats(const Call& call, const Runtime& runtime);
+// Of such a call: whether data is f16; the option that says so to common.cl; and a constant that is
+// packed as data is.
+inline bool is_half(const Call& call) { return call.src[0].dtype == DType::f16; }
+inline std::string half_option(const Call& call) { return is_half(call) ? " -DHALF" : ""; }
+inline Operand packed_src(std::size_t index, const Call& call) {
+  return {Operand::Kind::src, index, size_of(call.src[0].dtype)};
+}
 // Rough estimates, good enough to rank offers: bytes moved, and one launch.
 double memory_seconds(double bytes);
 

@@ -74,6 +74,17 @@ void Runtime::note_failure(cl_int code) const noexcept {
 
 void Runtime::throw_noted() const { check(noted_.exchange(CL_SUCCESS), "the last command"); }
 
+bool Runtime::has_halves() const {
+  std::call_once(halves_tried_, [&] {
+    try {
+      has_halves_ = stores_halves(*this);
+    } catch (const Error&) {
+      has_halves_ = false;
+    }
+  });
+  return has_halves_;
+}
+
 std::string Runtime::description() const {
   return fmt::format("{}, {} compute unit{}, blocks of {} channels{}; driver {}",
                      device_text(device_, CL_DEVICE_NAME), compute_units, compute_units == 1 ? "" : "s",

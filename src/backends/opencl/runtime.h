@@ -34,6 +34,9 @@ class Runtime {
   void note_failure(cl_int code) const noexcept;
   void throw_noted() const;
 
+  // Whether kernels store floats as halves and load them, which was tried when first asked.
+  bool has_halves() const;
+
   std::string description() const;
 
   // Facts.
@@ -55,8 +58,13 @@ class Runtime {
   ContextHandle context_;
   QueueHandle own_queue_;
   std::unique_ptr<Programs> programs_;
+  mutable std::once_flag halves_tried_;
+  mutable bool has_halves_ = false;
   mutable std::atomic<cl_int> noted_{CL_SUCCESS};
 };
+
+// Tries it: numbers that become halves and floats again. Throws Error where the device fails.
+bool stores_halves(const Runtime& runtime);
 
 class OpenclQueue final : public Queue {
  public:

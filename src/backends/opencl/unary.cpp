@@ -37,7 +37,7 @@ class UnaryProvider final : public Provider {
   std::string name() const override { return "unary.cl"; }
 
   void offer(const Call& call, const Runtime& runtime, std::vector<Offer>& offers) const override {
-    if (call.op.as<Unary>() == nullptr || !all_f32(call)) return;
+    if (call.op.as<Unary>() == nullptr || !has_floats(call, runtime)) return;
     for (const Layout layout : natural_layouts(call, runtime)) {
       Offer offer = same_layout_offer(*this, call, layout,
                                       memory_seconds(static_cast<double>(call.src[0].bytes()) * 2));
@@ -50,7 +50,7 @@ class UnaryProvider final : public Provider {
     const Activation activation(*call.op.as<Unary>());
     const Images from(call.src[0]), to(call.dst[0]);
     const bool has_padding = from.channels % call.src[0].layout.block != 0;
-    std::string options = activation.option;
+    std::string options = activation.option + half_option(call);
     if (has_padding && !activation.keeps_zero) options += " -DMASKED";
     return std::make_unique<OpenclKernel>(
         fmt::format("unary.cl {}", to_string(call.op.as<Unary>()->kind)),

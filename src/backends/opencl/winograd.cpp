@@ -110,7 +110,7 @@ class WinogradProvider final : public Provider {
 
   void offer(const Call& call, const Runtime& runtime, std::vector<Offer>& offers) const override {
     const auto* conv = call.op.as<Conv>();
-    if (conv == nullptr || !all_f32(call) || !winograd_pays(*conv, call, runtime)) return;
+    if (conv == nullptr || !has_floats(call, runtime) || !winograd_pays(*conv, call, runtime)) return;
     for (std::size_t i = 1; i < call.src.size(); ++i) {
       if (!call.constant[i]) return;  // filters are transformed once, at load
     }
@@ -131,7 +131,8 @@ class WinogradProvider final : public Provider {
     const WinogradPlan plan(conv, call, runtime);
     const Activation activation = Activation::of(conv.activation), none = Activation::of(std::nullopt);
     const std::string large = large_option(runtime);
-    const cl_program outer = runtime.program("winograd", activation.option + " " + large);
+    const cl_program outer =
+        runtime.program("winograd", activation.option + " " + large + half_option(call));
     const cl_program inner = runtime.program(
         "conv", fmt::format("-DP={} -DB={} {} {}", kPixels, kBlocks, none.option, large));
     const auto number = [](std::int64_t value) { return static_cast<cl_int>(value); };

@@ -16,7 +16,7 @@ extern "C" {
 #endif
 
 /* Counted up when anything here changes. */
-enum { MARU_CUDA_ABI = 1 };
+enum { MARU_CUDA_ABI = 2 };
 
 /* Of cudaDeviceProp and cudaDeviceGetAttribute; booleans are 0 or 1. */
 typedef struct maru_cuda_facts {
@@ -57,7 +57,8 @@ typedef struct maru_cuda_launch {
   const maru_cuda_kernel* kernel;
   unsigned grid[3], block[3];
   unsigned shared_bytes; /* dynamic; beyond 48 KiB it is asked for */
-  const void* params;    /* the kernel's one parameter, a struct by value; read during the call */
+  unsigned cluster;   /* blocks along z that see each other's shared memory, from 9.0 on; 0, 1: none */
+  const void* params; /* the kernel's one parameter, a struct by value; read during the call */
 } maru_cuda_launch;
 
 /* A launch of a graph, and those before it in the list that must have ended when it begins. */

@@ -191,8 +191,17 @@ int find_kernel(int device, const char* name, const maru_cuda_kernel** kernel) {
 
 cudaError_t launch_on(cudaStream_t stream, const maru_cuda_launch& launch) {
   void* arguments[] = {const_cast<void*>(launch.params)};
-  return cudaLaunchKernel(function_of(launch.kernel)->function, extents(launch.grid),
-                          extents(launch.block), arguments, launch.shared_bytes, stream);
+  cudaLaunchConfig_t config{};
+  config.gridDim = extents(launch.grid);
+  config.blockDim = extents(launch.block);
+  config.dynamicSmemBytes = launch.shared_bytes;
+  config.stream = stream;
+  cudaLaunchAttribute cluster{};
+  cluster.id = cudaLaunchAttributeClusterDimension;
+  cluster.val.clusterDim = {1, 1, launch.cluster};
+  config.attrs = &cluster;
+  config.numAttrs = launch.cluster > 1 ? 1 : 0;
+  return cudaLaunchKernelExC(&config, function_of(launch.kernel)->function, arguments);
 }
 
 int launch(maru_cuda_stream* stream, const maru_cuda_launch* one) {
@@ -225,7 +234,11 @@ class Graph {
     params.blockDim = extents(launch.block);
     params.sharedMemBytes = launch.shared_bytes;
     params.kernelParams = arguments;
-    return cudaGraphAddKernelNode(node, graph_, after.data(), after.size(), &params);
+    const cudaError_t code = cudaGraphAddKernelNode(node, graph_, after.data(), after.size(), &params);
+    if (code != cudaSuccess || launch.cluster <= 1) return code;
+    cudaLaunchAttributeValue cluster{};
+    cluster.clusterDim = {1, 1, launch.cluster};
+    return cudaGraphKernelNodeSetAttribute(*node, cudaLaunchAttributeClusterDimension, &cluster);
   }
   cudaError_t add_flag(void* flag, const std::vector<cudaGraphNode_t>& after) {
     void* arguments[] = {&flag};

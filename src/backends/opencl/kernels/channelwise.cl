@@ -9,7 +9,14 @@
 // Mean and variance are sums; `factor` says of how much.
 #define APPLY_batch_norm(x) (((x)-A * inverse) / sqrt(B * inverse + epsilon))
 
-MARU_KERNEL channelwise(__global const float* src, ulong src_offset, __global float* dst, ulong dst_offset,
+// The begin of a vector of parameters, which are floats whatever tensors are.
+static floatv load_some(int count, __global const float* pointer) {
+  float lanes[V];
+  for (int i = 0; i < V; ++i) lanes[i] = i < count ? pointer[i] : 0.0f;
+  return LOADV(0, lanes);
+}
+
+MARU_KERNEL channelwise(__global const stored* src, ulong src_offset, __global stored* dst, ulong dst_offset,
                         __global const float* a, ulong a_offset, __global const float* b, ulong b_offset,
                         __global const float* factor, ulong factor_offset, ulong src_stride, ulong dst_stride,
                         ulong inner, ulong middle, float epsilon) {

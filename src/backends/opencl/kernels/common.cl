@@ -18,18 +18,34 @@ typedef CAT(int, V) intv;
 #define LOADV(index, pointer) CAT(vload, V)(index, pointer)
 #define STOREV(value, index, pointer) CAT(vstore, V)(value, index, pointer)
 
+// Elements of tensors in memory: floats, or halves (HALF), which are floats as soon as they are read. One,
+// or V of them.
+#ifdef HALF
+typedef half stored;
+#define READ(index, pointer) vload_half(index, pointer)
+#define WRITE(value, index, pointer) vstore_half(value, index, pointer)
+#define READV(index, pointer) CAT(vload_half, V)(index, pointer)
+#define WRITEV(value, index, pointer) CAT(vstore_half, V)(value, index, pointer)
+#else
+typedef float stored;
+#define READ(index, pointer) ((pointer)[index])
+#define WRITE(value, index, pointer) ((pointer)[index] = (value))
+#define READV(index, pointer) LOADV(index, pointer)
+#define WRITEV(value, index, pointer) STOREV(value, index, pointer)
+#endif
+
 // The channels of one block at one pixel.
 #ifdef BLOCK
 #if BLOCK == 1
 typedef float real;
 typedef int truth;
-#define LOAD(index, pointer) ((pointer)[index])
-#define STORE(value, index, pointer) ((pointer)[index] = (value))
+#define LOAD(index, pointer) READ(index, pointer)
+#define STORE(value, index, pointer) WRITE(value, index, pointer)
 #else
 typedef floatv real;
 typedef intv truth;
-#define LOAD(index, pointer) LOADV(index, pointer)
-#define STORE(value, index, pointer) STOREV(value, index, pointer)
+#define LOAD(index, pointer) READV(index, pointer)
+#define STORE(value, index, pointer) WRITEV(value, index, pointer)
 #endif
 #endif
 
@@ -47,15 +63,15 @@ static floatv only_channels(floatv value, int first, int channels) {
 }
 
 // The begin of a vector; the rest is zero.
-static floatv load_some(int count, __global const float* pointer) {
+static floatv read_some(int count, __global const stored* pointer) {
   float lanes[V];
-  for (int i = 0; i < V; ++i) lanes[i] = i < count ? pointer[i] : 0.0f;
+  for (int i = 0; i < V; ++i) lanes[i] = i < count ? READ(i, pointer) : 0.0f;
   return LOADV(0, lanes);
 }
-static void store_some(floatv value, int count, __global float* pointer) {
+static void write_some(floatv value, int count, __global stored* pointer) {
   float lanes[V];
   STOREV(value, 0, lanes);
-  for (int i = 0; i < count; ++i) pointer[i] = lanes[i];
+  for (int i = 0; i < count; ++i) WRITE(lanes[i], i, pointer);
 }
 
 // Unary functions, ACTIVATE(x, alpha, scale, shift) by ACTIVATION: unary.h says which and with what. x is

@@ -1,5 +1,6 @@
 // Convolution of images in blocks of V channels. A work item computes a tile of P pixels by B blocks of
-// outputs, all of it in registers; the program is built once for each P and B.
+// outputs, all of it in registers; the program is built once for each P and B. Where tensors are halves,
+// weights are, too; sums and biases are floats.
 //
 // Weights are packed [group][tile of outputs][block of inputs][kernel row][kernel column][input][B * V]
 // with the inputs of a block rounded up to 4, so that they are read front to back; biases
@@ -18,8 +19,8 @@
 
 // What all functions take.
 #define OPERANDS                                                                                     \
-  __global const float *restrict src, ulong src_offset, __global float *restrict dst,                \
-      ulong dst_offset, __global const float *restrict weights, ulong weights_offset,                \
+  __global const stored *restrict src, ulong src_offset, __global stored *restrict dst,               \
+      ulong dst_offset, __global const stored *restrict weights, ulong weights_offset,               \
       __global const float *restrict biases, ulong biases_offset, int has_bias, ulong src_stride,    \
       ulong dst_stride, int inputs, int outputs, int out_tiles, int pixel_tiles, int groups,         \
       float alpha, float scale, float shift
@@ -47,7 +48,7 @@
 #define MULTIPLY_ADD(x)                                                  \
   {                                                                      \
     floatv weight[B];                                                    \
-    UNROLL for (int b = 0; b < B; ++b) weight[b] = LOADV(b, weights);    \
+    UNROLL for (int b = 0; b < B; ++b) weight[b] = READV(b, weights);    \
     weights += B * V;                                                    \
     UNROLL for (int p = 0; p < P; ++p) {                                 \
       const float value = (x);                                           \
@@ -91,7 +92,7 @@
       if (p < (begin) || p >= (end)) continue;                                               \
       floatv result = ACTIVATE(results[b * P + p], alpha, scale, shift);                     \
       if (channel + V > outputs) result = only_channels(result, channel, outputs);           \
-      STOREV(result, p, dst + (ulong)b * dst_plane);                                         \
+      WRITEV(result, p, dst + (ulong)b * dst_plane);                                         \
     }                                                                                        \
   }
 
@@ -103,7 +104,13 @@ MARU_LARGE_KERNEL conv_flat(OPERANDS, int pixels) {
   src += (ulong)group * (inputs / V) * plane + first * V;
   dst += ((ulong)group * (outputs / V) + tile * B) * plane + first * V;
   for (int channel = 0; channel < inputs; channel += V, src += plane) {
+#ifdef HALF
+    float line[P * V];  // each element becomes a float once
+    UNROLL for (int p = 0; p < P; ++p) STOREV(READV(p, src), p, line);
+    MULTIPLY_BLOCK(line, min(V, inputs - channel))
+#else
     MULTIPLY_BLOCK(src, min(V, inputs - channel))
+#endif
   }
   STORE_TILE(wanted - first, P)
 }
@@ -146,7 +153,7 @@ MARU_LARGE_KERNEL conv_line(OPERANDS, GEOMETRY) {
 #if V > 4
         ROLLED for (int i = 0; i < reach; ++i) {
           const int x = xs[0] + i;
-          STOREV(x >= 0 && x < width ? LOADV(y * width + x, src) : (floatv)(0.0f), i, line);
+          STOREV(x >= 0 && x < width ? READV(y * width + x, src) : (floatv)(0.0f), i, line);
         }
 #endif
       }
@@ -155,7 +162,7 @@ MARU_LARGE_KERNEL conv_line(OPERANDS, GEOMETRY) {
           ROLLED_IF_WIDE for (int p = 0; p < P; ++p) {
             const int y = ys[p] + ky * dilation_y, x = xs[p] + kx * dilation_x;
             const bool is_inside = y >= 0 && y < height && x >= 0 && x < width;
-            STOREV(is_inside ? LOADV(y * width + x, src) : (floatv)(0.0f), p, line);
+            STOREV(is_inside ? READV(y * width + x, src) : (floatv)(0.0f), p, line);
           }
         }
         const float* from = line + (is_shared ? kx * dilation_x * V : 0);
@@ -183,13 +190,23 @@ MARU_LARGE_KERNEL conv_first(OPERANDS, GEOMETRY) {
         weights += kernel_width * B * V;
         continue;
       }
-      __global const float* from = src + y * width;
+      __global const stored* from = src + y * width;
+#if defined(HALF) && V > 4
+      if (reach <= LINE) {
+        float line[LINE];  // each element becomes a float once
+        ROLLED for (int i = 0; i < reach; ++i) {
+          line[i] = left + i >= 0 && left + i < width ? READ(left + i, from) : 0.0f;
+        }
+        for (int kx = 0; kx < kernel_width; ++kx) MULTIPLY_ADD(line[kx * dilation_x + p * stride_x])
+        continue;
+      }
+#endif
       for (int kx = 0; kx < kernel_width; ++kx) {
         const int x = left + kx * dilation_x;
         if (is_whole) {
-          MULTIPLY_ADD(from[x + p * stride_x])
+          MULTIPLY_ADD(READ(x + p * stride_x, from))
         } else {
-          MULTIPLY_ADD(x + p * stride_x >= 0 && x + p * stride_x < width ? from[x + p * stride_x] : 0.0f)
+          MULTIPLY_ADD(x + p * stride_x >= 0 && x + p * stride_x < width ? READ(x + p * stride_x, from) : 0.0f)
         }
       }
     }

@@ -1,12 +1,12 @@
 // Depthwise convolution: each channel by itself, images in blocks of V channels. Sums are made for P pixels
 // of a row at a time; a work item does that for item_tiles places of item_rows rows of one block. Weights
-// are packed [block][kernel row][kernel column][V].
+// are packed [block][kernel row][kernel column][V], halves where tensors are; biases are floats.
 //
 // x: parts of a row, for each part of the rows, for each block; z: image.
 
-MARU_LARGE_KERNEL conv_depthwise(__global const float* restrict src, ulong src_offset,
-                           __global float* restrict dst, ulong dst_offset,
-                           __global const float* restrict weights, ulong weights_offset,
+MARU_LARGE_KERNEL conv_depthwise(__global const stored* restrict src, ulong src_offset,
+                           __global stored* restrict dst, ulong dst_offset,
+                           __global const stored* restrict weights, ulong weights_offset,
                            __global const float* restrict biases, ulong biases_offset, int has_bias,
                            ulong src_stride, ulong dst_stride, int channels, float alpha, float scale,
                            float shift, int row_tiles, int item_tiles, int item_rows, int height, int width, int kernel_height,
@@ -33,16 +33,16 @@ MARU_LARGE_KERNEL conv_depthwise(__global const float* restrict src, ulong src_o
       for (int ky = 0; ky < kernel_height; ++ky) {
         const int y = row * stride_y - pad_y + ky * dilation_y;
         if (y < 0 || y >= height) continue;
-        __global const float* from = src + y * width * V;
+        __global const stored* from = src + y * width * V;
         for (int kx = 0; kx < kernel_width; ++kx) {
-          const floatv weight = LOADV(ky * kernel_width + kx, weights);
+          const floatv weight = READV(ky * kernel_width + kx, weights);
           const int first = left + kx * dilation_x;
           if (is_whole) {
-            UNROLL for (int p = 0; p < P; ++p) sums[p] += weight * LOADV(first + p * stride_x, from);
+            UNROLL for (int p = 0; p < P; ++p) sums[p] += weight * READV(first + p * stride_x, from);
           } else {
             UNROLL for (int p = 0; p < P; ++p) {
               const int x = first + p * stride_x;
-              if (x >= 0 && x < width) sums[p] += weight * LOADV(x, from);
+              if (x >= 0 && x < width) sums[p] += weight * READV(x, from);
             }
           }
         }
@@ -50,7 +50,7 @@ MARU_LARGE_KERNEL conv_depthwise(__global const float* restrict src, ulong src_o
       UNROLL for (int p = 0; p < P; ++p) {
         if (column + p >= dst_width) continue;
         const floatv result = ACTIVATE(sums[p], alpha, scale, shift);
-        STOREV(only_channels(result, block * V, channels), row * dst_width + column + p, dst);
+        WRITEV(only_channels(result, block * V, channels), row * dst_width + column + p, dst);
       }
     }
   }

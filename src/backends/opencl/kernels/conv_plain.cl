@@ -1,7 +1,7 @@
-// Convolution of plain images by plain weights, one result a work item: for what the others cannot do.
+// Convolution of plain images by plain weights, floats always, one result a work item: for what the others cannot do.
 // x: pixel; y: output; z: image.
 
-MARU_KERNEL conv_plain(__global const float* src, ulong src_offset, __global float* dst,
+MARU_KERNEL conv_plain(__global const stored* src, ulong src_offset, __global stored* dst,
                        ulong dst_offset, __global const float* weights, ulong weights_offset,
                        __global const float* biases, ulong biases_offset, int has_bias,
                        ulong src_stride, ulong dst_stride, int group_inputs, int group_outputs,
@@ -23,11 +23,11 @@ MARU_KERNEL conv_plain(__global const float* src, ulong src_offset, __global flo
       for (int kx = 0; kx < kernel_width; ++kx) {
         const int x = left + kx * dilation_x;
         if (x < 0 || x >= width) continue;
-        sum += src[(channel * height + y) * width + x] *
+        sum += READ((channel * height + y) * width + x, src) *
                weights[(channel * kernel_height + ky) * kernel_width + kx];
       }
     }
   }
-  dst[dst_offset + get_global_id(2) * dst_stride + (ulong)output * dst_height * dst_width + pixel] =
-      ACTIVATE(sum, alpha, scale, shift);
+  dst += dst_offset + get_global_id(2) * dst_stride + (ulong)output * dst_height * dst_width;
+  WRITE(ACTIVATE(sum, alpha, scale, shift), pixel, dst);
 }

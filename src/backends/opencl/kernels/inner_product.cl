@@ -1,6 +1,6 @@
 // A matrix times P rows of the input: a tile of B * V outputs a group. On a GPU the work items of a group
 // share the sum; on a processor (SINGLE) there is one. Weights are packed [tile][element][B * V] and read
-// front to back, once for P rows.
+// front to back, once for P rows; halves where tensors are. Biases are floats.
 //
 // x: tile of rows, for each tile of outputs, so that rows find the weights in a cache; times the work items
 // of a group.
@@ -11,9 +11,9 @@
 #define HELPERS 64
 #endif
 
-MARU_LARGE_KERNEL inner_product(__global const float* restrict src, ulong src_offset,
-                           __global float* restrict dst, ulong dst_offset,
-                           __global const float* restrict weights, ulong weights_offset,
+MARU_LARGE_KERNEL inner_product(__global const stored* restrict src, ulong src_offset,
+                           __global stored* restrict dst, ulong dst_offset,
+                           __global const stored* restrict weights, ulong weights_offset,
                            __global const float* restrict biases, ulong biases_offset, int has_bias,
                            ulong src_stride, int elements, int outputs, int rows, float alpha,
                            float scale, float shift) {
@@ -29,9 +29,9 @@ MARU_LARGE_KERNEL inner_product(__global const float* restrict src, ulong src_of
   }
   for (int i = helper; i < elements; i += HELPERS) {
     floatv weight[B];
-    UNROLL for (int b = 0; b < B; ++b) weight[b] = LOADV((ulong)i * B + b, weights);
+    UNROLL for (int b = 0; b < B; ++b) weight[b] = READV((ulong)i * B + b, weights);
     UNROLL for (int p = 0; p < P; ++p) {
-      const float value = src[starts[p] + i];
+      const float value = READ(starts[p] + i, src);
       UNROLL for (int b = 0; b < B; ++b) sums[b][p] += value * weight[b];
     }
   }
@@ -58,7 +58,7 @@ MARU_LARGE_KERNEL inner_product(__global const float* restrict src, ulong src_of
     UNROLL for (int p = 0; p < P; ++p) {
       if (first + p >= rows) continue;
       const floatv result = ACTIVATE(sums[b][p] + bias, alpha, scale, shift);
-      store_some(result, min(V, outputs - output), dst + dst_offset + (ulong)(first + p) * outputs + output);
+      write_some(result, min(V, outputs - output), dst + dst_offset + (ulong)(first + p) * outputs + output);
     }
   }
 }

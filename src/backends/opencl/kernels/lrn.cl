@@ -6,7 +6,7 @@
 
 #if defined(ACROSS) && BLOCK == 1
 
-MARU_KERNEL lrn(__global const float* src, ulong src_offset, __global float* dst, ulong dst_offset,
+MARU_KERNEL lrn(__global const stored* src, ulong src_offset, __global stored* dst, ulong dst_offset,
                 ulong src_stride, ulong dst_stride, int height, int width, int channels, float k, float weight,
                 float beta) {
   const size_t pixel = get_global_id(0), pixels = (size_t)height * width;
@@ -16,14 +16,14 @@ MARU_KERNEL lrn(__global const float* src, ulong src_offset, __global float* dst
   dst += dst_offset + get_global_id(2) * dst_stride + pixel;
   float sum = 0;
   const int last = min(channel + SIZE / 2, channels - 1);
-  for (int c = max(channel - SIZE / 2, 0); c <= last; ++c) sum += src[c * pixels] * src[c * pixels];
-  dst[channel * pixels] = src[channel * pixels] * POWER(k + weight * sum, beta);
+  for (int c = max(channel - SIZE / 2, 0); c <= last; ++c) sum += READ(c * pixels, src) * READ(c * pixels, src);
+  WRITE(READ(channel * pixels, src) * POWER(k + weight * sum, beta), channel * pixels, dst);
 }
 
 #elif defined(ACROSS)
 
 // SIZE / 2 is at most V: the neighbours are in this block, the one before and the one behind.
-MARU_KERNEL lrn(__global const float* src, ulong src_offset, __global float* dst, ulong dst_offset,
+MARU_KERNEL lrn(__global const stored* src, ulong src_offset, __global stored* dst, ulong dst_offset,
                 ulong src_stride, ulong dst_stride, int height, int width, int channels, float k, float weight,
                 float beta) {
   const size_t pixel = get_global_id(0), pixels = (size_t)height * width;
@@ -32,10 +32,10 @@ MARU_KERNEL lrn(__global const float* src, ulong src_offset, __global float* dst
   src += src_offset + get_global_id(2) * src_stride;
   dst += dst_offset + get_global_id(2) * dst_stride;
   const size_t at = block * pixels + pixel;
-  const floatv value = only_channels(LOADV(at, src), first, channels);
-  const floatv before = block > 0 ? LOADV(at - pixels, src) : (floatv)(0.0f);
+  const floatv value = only_channels(READV(at, src), first, channels);
+  const floatv before = block > 0 ? READV(at - pixels, src) : (floatv)(0.0f);
   const floatv behind =
-      first + V < channels ? only_channels(LOADV(at + pixels, src), first + V, channels) : (floatv)(0.0f);
+      first + V < channels ? only_channels(READV(at + pixels, src), first + V, channels) : (floatv)(0.0f);
   float squares[3 * V];
   STOREV(before * before, 0, squares);
   STOREV(value * value, 1, squares);
@@ -43,12 +43,12 @@ MARU_KERNEL lrn(__global const float* src, ulong src_offset, __global float* dst
   floatv sum = (floatv)(0.0f);
 #pragma unroll
   for (int i = 0; i < SIZE; ++i) sum += LOADV(0, squares + V - SIZE / 2 + i);
-  STOREV(value * POWER(k + weight * sum, beta), at, dst);
+  WRITEV(value * POWER(k + weight * sum, beta), at, dst);
 }
 
 #else
 
-MARU_KERNEL lrn(__global const float* src, ulong src_offset, __global float* dst, ulong dst_offset,
+MARU_KERNEL lrn(__global const stored* src, ulong src_offset, __global stored* dst, ulong dst_offset,
                 ulong src_stride, ulong dst_stride, int height, int width, int channels, float k, float weight,
                 float beta) {
   const size_t pixel = get_global_id(0), pixels = (size_t)height * width;

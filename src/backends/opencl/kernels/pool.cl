@@ -1,6 +1,6 @@
 // Maximum (MAXIMUM) or average of each window. x: pixel of the result; y: block; z: image.
 
-MARU_KERNEL pool(__global const float* src, ulong src_offset, __global float* dst, ulong dst_offset,
+MARU_KERNEL pool(__global const stored* src, ulong src_offset, __global stored* dst, ulong dst_offset,
                  ulong src_stride, ulong dst_stride, int height, int width, int out_height, int out_width,
                  int kernel_height, int kernel_width, int stride_height, int stride_width, int pad_height,
                  int pad_width) {

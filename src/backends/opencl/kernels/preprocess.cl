@@ -69,7 +69,7 @@ static int blend(__global const uchar* above, __global const uchar* below, int4 
 
 // x: pixel of the result; z: photo. BGR: blue is the first plane.
 MARU_KERNEL preprocess(__global const uchar* pixels, ulong pixels_offset, __global const int* frames,
-                       ulong frames_offset, __global const int4* taps, ulong taps_offset, __global float* dst,
+                       ulong frames_offset, __global const int4* taps, ulong taps_offset, __global stored* dst,
                        ulong dst_offset, int out_height, int out_width, float mean0, float mean1, float mean2,
                        float scale) {
   const int pixel = (int)get_global_id(0), plane = out_height * out_width;
@@ -79,7 +79,7 @@ MARU_KERNEL preprocess(__global const uchar* pixels, ulong pixels_offset, __glob
   int4 across = taps[pixel % out_width];
   const int4 down = taps[out_width + pixel / out_width];
   if (across.s0 < 0) {
-    dst[0] = dst[plane] = dst[2 * (size_t)plane] = NAN;
+    for (int i = 0; i < 3; ++i) WRITE(NAN, i * (size_t)plane, dst);
     return;
   }
   across.s0 *= 3;
@@ -92,11 +92,11 @@ MARU_KERNEL preprocess(__global const uchar* pixels, ulong pixels_offset, __glob
   const float green = blend(above + 1, below + 1, across, down);
   const float blue = blend(above + 2, below + 2, across, down);
 #ifdef BGR
-  dst[0] = (blue - mean0) * scale;
-  dst[2 * (size_t)plane] = (red - mean2) * scale;
+  WRITE((blue - mean0) * scale, 0, dst);
+  WRITE((red - mean2) * scale, 2 * (size_t)plane, dst);
 #else
-  dst[0] = (red - mean0) * scale;
-  dst[2 * (size_t)plane] = (blue - mean2) * scale;
+  WRITE((red - mean0) * scale, 0, dst);
+  WRITE((blue - mean2) * scale, 2 * (size_t)plane, dst);
 #endif
-  dst[plane] = (green - mean1) * scale;
+  WRITE((green - mean1) * scale, plane, dst);
 }

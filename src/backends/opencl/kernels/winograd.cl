@@ -2,7 +2,7 @@
 // Networks", 2016): the input goes to 36 planes, each of which is a 1x1 convolution (conv_flat of conv.cl,
 // 36 groups), and what comes out goes back. Images in blocks of V channels, as many as fill blocks.
 //
-// Planes are [36][block][tile][V]. A launch does `tiles` tiles, of all images in turn, from first_tile on.
+// Planes are floats [36][block][tile][V], also where images are halves. A launch does `tiles` tiles, of all images in turn, from first_tile on.
 // x: tile, for each block.
 
 #define ROLLED _Pragma("nounroll")  // 36 vectors are more than registers hold; memory serves as well
@@ -26,7 +26,7 @@
         to(3, near + 8.0f * far + m5)                                                           \
   }
 
-MARU_LARGE_KERNEL winograd_src(__global const float* restrict src, ulong src_offset,
+MARU_LARGE_KERNEL winograd_src(__global const stored* restrict src, ulong src_offset,
                                __global float* restrict planes, ulong planes_offset,
                                ulong src_stride, int blocks, int tiles, int first_tile, int across,
                                int down, int height, int width, int pad_y, int pad_x) {
@@ -42,7 +42,7 @@ MARU_LARGE_KERNEL winograd_src(__global const float* restrict src, ulong src_off
     floatv column[6];
     ROLLED for (int y = 0; y < 6; ++y) {
       const bool is_inside = top + y >= 0 && top + y < height && left + x >= 0 && left + x < width;
-      column[y] = is_inside ? LOADV((top + y) * width + left + x, src) : (floatv)(0.0f);
+      column[y] = is_inside ? READV((top + y) * width + left + x, src) : (floatv)(0.0f);
     }
 #define TO_PATCH(y, value) patch[(y)*6 + x] = value;
     TO_PLANES(column, 1, TO_PATCH)
@@ -54,7 +54,7 @@ MARU_LARGE_KERNEL winograd_src(__global const float* restrict src, ulong src_off
 }
 
 MARU_LARGE_KERNEL winograd_dst(__global const float* restrict planes, ulong planes_offset,
-                               __global float* restrict dst, ulong dst_offset,
+                               __global stored* restrict dst, ulong dst_offset,
                                __global const float* restrict biases, ulong biases_offset,
                                int has_bias, ulong dst_stride, float alpha, float scale, float shift,
                                int blocks, int tiles, int first_tile, int across, int down, int height,
@@ -80,7 +80,7 @@ MARU_LARGE_KERNEL winograd_dst(__global const float* restrict planes, ulong plan
 #define TO_ROW(x, value) row[x] = (value) + bias;
     FROM_PLANES(patch + y * 6, 1, TO_ROW)
     ROLLED for (int x = 0; x < min(4, width - left); ++x) {
-      STOREV(ACTIVATE(row[x], alpha, scale, shift), y * width + x, dst);
+      WRITEV(ACTIVATE(row[x], alpha, scale, shift), y * width + x, dst);
     }
   }
 }
