@@ -11,6 +11,9 @@ std::vector<std::unique_ptr<Provider>> providers() {
   std::vector<std::unique_ptr<Provider>> all;
   all.push_back(copy_provider());
   all.push_back(rows_provider());
+  all.push_back(conv_provider());
+  all.push_back(depthwise_provider());
+  all.push_back(inner_product_provider());
   all.push_back(cast_provider());
   all.push_back(pool_provider());
   all.push_back(lrn_provider());

@@ -77,9 +77,14 @@ __global__ void conv_depthwise(const __grid_constant__ ConvDepthwiseParams p) {
       const int x = first_x + kx * g.dilation_w;
       if (x < 0 || x >= g.width) continue;
       const std::int64_t from = (image * g.height + y) * g.width + x;
+      const T* at = src + from * p.src_pixel_stride;
       T value[kLanes];
-      *reinterpret_cast<int4*>(value) =
-          __ldg(reinterpret_cast<const int4*>(src + from * p.src_pixel_stride));
+      if (reinterpret_cast<std::uintptr_t>(at) % 16 == 0) {
+        *reinterpret_cast<int4*>(value) = __ldg(reinterpret_cast<const int4*>(at));
+      } else {
+#pragma unroll
+        for (int k = 0; k < kLanes; ++k) value[k] = at[k];
+      }
       const float* weights = p.weights + (ky * g.kernel_w + kx) * p.channels + channel;
 #pragma unroll
       for (int k = 0; k < kLanes; k += 4) {

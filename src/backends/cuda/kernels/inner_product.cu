@@ -38,8 +38,7 @@ __global__ void __launch_bounds__(kInnerThreads)
   const int output = (blockIdx.x * kInnerThreads + threadIdx.x) / 32;
   if (output >= p.outputs) return;
   const int chunks = (p.length + kLanes - 1) / kLanes;
-  const T* weights =
-      static_cast<const T*>(p.weights) + static_cast<std::int64_t>(output) * chunks * kLanes;
+  const T* weights = static_cast<const T*>(p.weights) + output * p.weight_row_stride;
   const T* src = static_cast<const T*>(p.src) + blockIdx.y * kRows * p.src_row_stride;
   const int rows = min(kRows, p.rows - static_cast<int>(blockIdx.y) * kRows);
   const bool is_aligned =

@@ -13,12 +13,12 @@ constexpr int kInnerThreads = 128;  // of a block
 
 struct InnerProductParams {
   const void* src;
-  const void* weights;  // a row for each output, padded with zeros to whole chunks of 16 bytes
+  const void* weights;  // a row for each output, filled up with zeros to whole chunks of 16 bytes
   const float* bias;    // null: none
   void* dst;
   Activation activation;
-  std::int64_t src_row_stride;         // in elements
-  std::int32_t rows, length, outputs;  // of src, a row of src, weights
+  std::int64_t src_row_stride, weight_row_stride;  // in elements; of weights whole chunks
+  std::int32_t rows, length, outputs;              // of src, a row of src, weights
 };
 
 }  // namespace maru::cuda
