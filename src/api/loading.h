@@ -21,6 +21,9 @@ struct Network {
   std::vector<std::string> rewrites;  // what was done to it
 };
 
+inline Precision precision_of(const ModelOptions& options) {
+  return options.precision.value_or(Precision::fp32);
+}
 // Throws Error for numbers that mean nothing.
 void check_options(const ModelOptions& options);
 void open_devices(Model::State& state, std::string_view device, const ModelOptions& options);
