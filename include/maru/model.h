@@ -116,6 +116,7 @@ class MARU_API Model {
   const std::vector<std::string>& labels() const;  // empty when there are none
   const std::vector<std::string>& notes() const;
   std::int64_t batch() const;
+  Precision precision() const;
 
   // What loading copied to where the device's weights are. Empty where they were packed in place, or
   // are the pages of a packed file.

@@ -85,6 +85,7 @@ const std::string& Model::name() const { return state_->name; }
 const std::vector<std::string>& Model::labels() const { return state_->labels; }
 const std::vector<std::string>& Model::notes() const { return state_->notes; }
 std::int64_t Model::batch() const { return state_->batch; }
+Precision Model::precision() const { return state_->plan.precision; }
 std::string Model::plan_text() const {
   const DeviceModel* model = state_->devices[0]->model();
   if (model == nullptr) return state_->plan.text();
