@@ -118,6 +118,7 @@ class MARU_API Model {
   std::int64_t batch() const;
   // With device "auto": devices that seem to be there and could not be used, and why, a line each.
   const std::vector<std::string>& passed_over() const;
+  Precision precision() const;
 
   // What loading copied to where the device's weights are. Empty where they were packed in place, or
   // are the pages of a packed file.
