@@ -140,6 +140,31 @@ std::string fault_without_edge(const Planned& planned, std::span<const Device* c
   return "";
 }
 
+// Nor is one there for bytes that an arena uses twice: each step follows what the dataflow says.
+std::string edge_beyond_dataflow(const Planned& planned) {
+  std::vector<std::set<std::size_t>> before;  // per step of the dataflow
+  std::vector<std::size_t> work_of;           // per step of the plan
+  for (std::size_t i = 0; i < planned.plan.steps.size(); ++i) {
+    const Step& step = planned.plan.steps[i];
+    work_of.push_back(before.size());
+    if (step.kind != Step::Kind::kernel && step.kind != Step::Kind::copy) continue;
+    std::set<std::size_t> mine;
+    for (const Dataflow::Sources& sources : planned.flow.steps[before.size()].src) {
+      for (const std::size_t source : sources) {
+        if (source == Dataflow::kCaller) continue;
+        mine.insert(source);
+        mine.insert(before[source].begin(), before[source].end());
+      }
+    }
+    for (const std::size_t earlier : step.after) {
+      if (!mine.contains(work_of[earlier]))
+        return fmt::format("step {} follows {}, whose results do not reach it", i, earlier);
+    }
+    before.push_back(std::move(mine));
+  }
+  return "";
+}
+
 // What is wrong; empty where nothing is.
 std::string fault(Graph graph, const Setting& setting, const Device& cpu, Tally& tally) {
   SplitDevice device(setting.heaps);
@@ -168,8 +193,10 @@ std::string fault(Graph graph, const Setting& setting, const Device& cpu, Tally&
     Planned planned = make_plan(graph, devices, options);
     plan_text = planned.plan.text();
     check_plan(planned, devices);
-    if (const std::string why = fault_without_edge(planned, devices); !why.empty())
-      return why + "\n" + plan_text;
+    for (const std::string& why :
+         {fault_without_edge(planned, devices), edge_beyond_dataflow(planned)}) {
+      if (!why.empty()) return why + "\n" + plan_text;
+    }
     const Weights weights = pack_weights(planned, devices);
     Executor executor(planned.plan, devices, weights);
     const std::size_t uploaded = device.transferred;
