@@ -319,8 +319,14 @@ std::vector<Offer> offers_of(const Device& device, const Case& test) {
   auto offers = device.offers({test.op, src, dst, {constant.get(), src.size()}});
   if (test.op.name() != "identity") return offers;
   // Copies are offered for exact layouts alone.
-  const std::vector<Layout> layouts{Layout::plain(), Layout::channels_last(), Layout::blocked(4),
-                                    Layout::blocked(8), Layout::blocked(16)};
+  std::vector<Layout> layouts{Layout::plain()};
+  if (device.channel_block() > 1) layouts.push_back(Layout::blocked(device.channel_block()));
+  // Another device may get the CPU's.
+  if (!device.is_host()) {
+    for (const Layout other : {Layout::channels_last(), Layout::blocked(4), Layout::blocked(16)}) {
+      if (std::ranges::find(layouts, other) == layouts.end()) layouts.push_back(other);
+    }
+  }
   for (const Layout from : layouts) {
     for (const Layout to : layouts) {
       if (test.src[0].shape.rank() != 4 || dst.size() != 1) continue;

@@ -24,7 +24,7 @@ using testing::SplitDevice;
 // Everything but the graph, drawn from a seed.
 struct Setting {
   std::vector<SplitDevice::HeapSpec> heaps;
-  std::set<std::string_view> unsupported, windowed, in_place;
+  std::set<std::string_view> unsupported, windowed, in_place, channels_last;
   bool has_halves = false;  // the graph runs in f16 as far as the device has kernels
   std::size_t workspace = 0;
   MemoryPolicy policy = MemoryPolicy::automatic;
@@ -40,9 +40,9 @@ struct Setting {
                          speed.heaps[i].host_read, speed.heaps[i].host_write,
                          speed.heaps[i].device_read, speed.heaps[i].device_write);
     }
-    return all + fmt::format("only on the CPU: {}; windows: {}; in place: {}\n",
+    return all + fmt::format("only on the CPU: {}; windows: {}; in place: {}; channels last: {}\n",
                              fmt::join(unsupported, " "), fmt::join(windowed, " "),
-                             fmt::join(in_place, " "));
+                             fmt::join(in_place, " "), fmt::join(channels_last, " "));
   }
 };
 
@@ -81,6 +81,11 @@ Setting draw_setting(unsigned seed) {
     if (one_in(rare + 1)) setting.unsupported.insert(op);
     if (one_in(2)) setting.windowed.insert(op);
     if (one_in(2)) setting.in_place.insert(op);
+  }
+  if (one_in(2)) {
+    for (const std::string_view op : kOps) {
+      if (!one_in(4)) setting.channels_last.insert(op);
+    }
   }
   setting.workspace = one_in(2) ? random() % 5000 : 0;
   constexpr MemoryPolicy kPolicies[] = {MemoryPolicy::automatic, MemoryPolicy::copy,
@@ -171,6 +176,7 @@ std::string fault(Graph graph, const Setting& setting, const Device& cpu, Tally&
   device.unsupported = setting.unsupported;
   device.windowed = setting.windowed;
   device.in_place = setting.in_place;
+  device.channels_last = setting.channels_last;
   device.workspace = setting.workspace;
   device.has_halves = setting.has_halves;
   if (setting.has_halves) {
@@ -289,7 +295,8 @@ std::string shrink(Graph graph, Setting setting, const Device& cpu) {
       shrinks = true;
       break;
     }
-    for (auto set : {&Setting::unsupported, &Setting::windowed, &Setting::in_place}) {
+    for (auto set :
+         {&Setting::unsupported, &Setting::windowed, &Setting::in_place, &Setting::channels_last}) {
       for (const std::string_view op : std::set(setting.*set)) {
         Setting less = setting;
         (less.*set).erase(op);
