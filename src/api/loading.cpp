@@ -68,6 +68,7 @@ Network load_network(Model::State& state, const Package& package, const ModelOpt
     rewrite_for_inference(graph, log, rewrite);
   }
   if (precision_of(options) == Precision::fp16) use_half_precision(graph, log, offered_by(state));
+  if (options.optimize) fuse_pool_lrn(graph, log, offered_by(state));
   state.batch = batch_of(graph);
   const bool wants_labels = options.photos || !options.labels.empty();
   if (package.labels && wants_labels && classes_of(graph) > 0) {
@@ -84,7 +85,8 @@ Offered offered_by(const Model::State& state) {
       if (!constant[i]) open_src[i].layout = Layout::any();
     }
     for (TensorDesc& desc : open_dst) desc.layout = Layout::any();
-    return !device.offers({op, open_src, open_dst, constant}).empty();
+    return std::ranges::any_of(device.offers({op, open_src, open_dst, constant}),
+                               [](const Offer& offer) { return offer.kernel != "reference"; });
   };
 }
 

@@ -34,7 +34,7 @@ Imported import_network(const Package& package, const ModelOptions& options,
 // labels.
 Network load_network(Model::State& state, const Package& package, const ModelOptions& options);
 
-// What rewriting asks of the state's first device.
+// What rewriting asks of the state's first device: kernels better than the operators' own.
 Offered offered_by(const Model::State& state);
 
 // Makes these values outputs, too. Throws Error for a name that is none.
