@@ -87,6 +87,7 @@ class Sharing {
     shows_.emplace_back();
   }
 
+  Layout layout_of(TensorIndex t) const { return program_.tensors[t].desc.layout; }
   Group& group(TensorIndex t) { return groups_[group_of_[t]]; }
   Group::Member& member(TensorIndex t) {
     return *std::ranges::find(group(t).members, t, &Group::Member::tensor);
@@ -170,11 +171,11 @@ class Sharing {
     return true;
   }
 
-  // A tensor of its own with the bytes of `from`, where `beside` lives, whose bytes it is to share.
-  TensorIndex copied(TensorIndex from, TensorIndex beside, std::string name, std::string why) {
-    const TensorDesc desc = program_.tensors[from].desc;
-    const TensorIndex to = program_.add_tensor(
-        {std::move(name), desc.with(desc.layout.dense()), nullptr, group(beside).place});
+  // A tensor of its own with what `from` has, where `beside` lives, whose bytes it is to share.
+  TensorIndex copied(TensorIndex from, Layout layout, TensorIndex beside, std::string name,
+                     std::string why) {
+    const TensorDesc desc = program_.tensors[from].desc.with(layout.dense());
+    const TensorIndex to = program_.add_tensor({std::move(name), desc, nullptr, group(beside).place});
     add_group(to);
     copy(from, to, std::move(why));
     return to;
@@ -210,14 +211,15 @@ class Sharing {
                         group(src).runs != group(dst).runs);
       if (reshapes) {
         if (!(flatten(dst) && flatten(src) && unify(dst, src, 0))) {
-          const TensorIndex own =
-              copied(src, dst, fmt::format("{} alone", program_.tensors[src].name), why);
+          const TensorIndex own = copied(src, layout_of(src), dst,
+                                         fmt::format("{} alone", program_.tensors[src].name), why);
           MARU_ASSERT(flatten(own) && unify(dst, own, 0));
           shows_[dst] = {own};
         }
       } else if (!unify(dst, src, offset)) {
         if (group(src).runs != group(dst).runs) {  // runs as such are gone
-          src = copied(src, dst, fmt::format("{} alone", program_.tensors[src].name), why);
+          src = copied(src, layout_of(src), dst, fmt::format("{} alone", program_.tensors[src].name),
+                       why);
           shows_[dst] = {src};
           if (unify(dst, src, offset)) continue;
         }
@@ -260,7 +262,7 @@ class Sharing {
       TensorIndex shown = part;
       if (copy_all || !unify(part, whole, offset)) {
         const TensorIndex own =
-            copied(part, whole,
+            copied(part, layout_of(whole), whole,
                    fmt::format("{} in {}", program_.tensors[part].name, program_.tensors[whole].name),
                    fmt::format("{} cannot be written in place", program_.tensors[part].name));
         readers_[own].push_back(&view);
