@@ -37,7 +37,8 @@ struct Way {
   }
   std::uint64_t weights() const {
     std::uint64_t bytes = 0;
-    for (const auto& region : nlohmann::json::parse(model.plan_json())["regions"])
+    const nlohmann::json plan = nlohmann::json::parse(model.plan_json());
+    for (const auto& region : plan["regions"])
       if (region["kind"] == "weights") bytes += region["bytes"].get<std::uint64_t>();
     return bytes;
   }
