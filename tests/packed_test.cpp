@@ -16,6 +16,7 @@
 #include "pack/packed_model.h"
 #include "pack/reader.h"
 #include "pack/writer.h"
+#include "tests/devices.h"
 #include "tests/shared.h"
 #include "tests/tiny_model.h"
 
@@ -110,6 +111,47 @@ TEST_F(PackedTest, ComputesWhatTheNetworkComputes) {
     expect_same_scores(scores(file, raw(batch)), scores(tiny_, raw(batch)));
   }
   expect_same_scores(scores(file, raw(0)), scores(tiny_, raw(1)));  // 0: as it was packed
+}
+
+TEST_F(PackedTest, KeepsItsPrecision) {
+  MARU_NEEDS_DEVICE("opencl");
+  const auto pack_as = [&](Precision precision, const char* name) {
+    PackOptions options;
+    options.model.device = "opencl";
+    options.model.precision = precision;
+    const fs::path file = folder_ / name;
+    EXPECT_EQ(pack_model(tiny_, file, options).precision, precision);
+    return file;
+  };
+  const fs::path half = pack_as(Precision::fp16, "half.maru");
+  const fs::path single = pack_as(Precision::fp32, "single.maru");
+  EXPECT_EQ(packed_info(half).precision, Precision::fp16);
+  ModelOptions options = raw(2);
+  options.device = "opencl";
+  ModelOptions asked = options;
+  asked.precision = Precision::fp16;
+  expect_same_scores(scores(half, options), scores(tiny_, asked));
+  expect_same_scores(scores(half, asked), scores(tiny_, asked));
+  const auto weights = [](const fs::path& file) {
+    const PackedInfo info = packed_info(file);
+    return std::ranges::find(info.sections, "weights.0", &PackedInfo::Section::name)->bytes;
+  };
+  EXPECT_LT(weights(half), weights(single));
+
+  // Photos are preprocessed to halves at once.
+  ModelOptions photos;
+  photos.device = "opencl";
+  const std::string plan = Model::load(half, photos).plan_text();
+  EXPECT_NE(plan.find(", in fp16"), std::string::npos) << plan;
+  EXPECT_NE(plan.find("folded cast data.f16 into preprocess"), std::string::npos) << plan;
+  EXPECT_EQ(plan.find("by cast.cl"), std::string::npos) << plan;
+
+  asked.precision = Precision::fp32;
+  const std::string wrong = error_of([&] { Model::load(half, asked); });
+  EXPECT_NE(wrong.find("expected fp16, in which it was packed, got fp32; try"), std::string::npos)
+      << wrong;
+  asked.precision = Precision::fp16;
+  EXPECT_NE(error_of([&] { Model::load(single, asked); }), "none");
 }
 
 TEST_F(PackedTest, TakesPhotosWithItsCardAndLabels) {

@@ -37,6 +37,7 @@ struct PackedInfo {
   int threads = 0;        // as asked for; 0: one a core
   bool optimized = true;  // false: every layer is as the model's file had it
   std::vector<Section> sections;
+  Precision precision = Precision::fp32;
 };
 
 // Writes `file`, which appears when it is whole and was loaded once as a test. Throws Error.

@@ -31,7 +31,7 @@ void check_options(const ModelOptions& options) {
 }
 
 void open_devices(Model::State& state, std::string_view device, const ModelOptions& options) {
-  DeviceOptions device_options{options.threads, options.tune, options.precision};
+  DeviceOptions device_options{options.threads, options.tune, precision_of(options)};
   device_options.report = [&](const Absence& absence) {
     if (device == "auto" && absence.is_broken) state.passed_over.emplace_back(absence.why.what());
   };
@@ -67,7 +67,8 @@ Network load_network(Model::State& state, const Package& package, const ModelOpt
     rewrite.sibling_alignment = state.devices[0]->channel_block();
     rewrite_for_inference(graph, log, rewrite);
   }
-  if (options.precision == Precision::fp16) use_half_precision(graph, log, offered_by(state));
+  if (precision_of(options) == Precision::fp16) use_half_precision(graph, log, offered_by(state));
+  if (options.optimize) fuse_pool_lrn(graph, log, offered_by(state));
   state.batch = batch_of(graph);
   const bool wants_labels = options.photos || !options.labels.empty();
   if (package.labels && wants_labels && classes_of(graph) > 0) {
@@ -84,7 +85,8 @@ Offered offered_by(const Model::State& state) {
       if (!constant[i]) open_src[i].layout = Layout::any();
     }
     for (TensorDesc& desc : open_dst) desc.layout = Layout::any();
-    return !device.offers({op, open_src, open_dst, constant}).empty();
+    return std::ranges::any_of(device.offers({op, open_src, open_dst, constant}),
+                               [](const Offer& offer) { return offer.kernel != "reference"; });
   };
 }
 
@@ -135,7 +137,7 @@ PlanOptions plan_options(const Model::State& state, const ModelOptions& options)
     how.speeds = {speed_of(*state.devices[0]), assumed_speed(*state.devices[1])};
   }
   how.policy = options.memory;
-  how.precision = options.precision;
+  how.precision = precision_of(options);
   how.check = options.check;
   how.compile_threads = options.threads > 0 ? std::min(options.threads, cores()) : cores();
   if (options.tune) how.compile_threads = 1;  // measuring wants the machine for itself

@@ -21,6 +21,9 @@ struct Network {
   std::vector<std::string> rewrites;  // what was done to it
 };
 
+inline Precision precision_of(const ModelOptions& options) {
+  return options.precision.value_or(Precision::fp32);
+}
 // Throws Error for numbers that mean nothing.
 void check_options(const ModelOptions& options);
 void open_devices(Model::State& state, std::string_view device, const ModelOptions& options);
@@ -31,7 +34,7 @@ Imported import_network(const Package& package, const ModelOptions& options,
 // labels.
 Network load_network(Model::State& state, const Package& package, const ModelOptions& options);
 
-// What rewriting asks of the state's first device.
+// What rewriting asks of the state's first device: kernels better than the operators' own.
 Offered offered_by(const Model::State& state);
 
 // Makes these values outputs, too. Throws Error for a name that is none.

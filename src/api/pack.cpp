@@ -120,7 +120,8 @@ PackedInfo pack_model(const fs::path& model, const fs::path& file, const PackOpt
                            state.batch,
                            planned.choices,
                            region_bytes(planned.plan),
-                           places_of(planned)};
+                           places_of(planned),
+                           precision_of(how)};
   const std::string card_section = card_text(card), graph_section = graph_text(network.graph),
                     plan_section = plan_text(made_for);
   PackedWriter writer(file, sections_of(planned.plan, !state.labels.empty()), version());
@@ -136,6 +137,7 @@ PackedInfo pack_model(const fs::path& model, const fs::path& file, const PackOpt
 
   ModelOptions trial;
   trial.device = made_for.device;
+  trial.precision = made_for.precision;
   trial.expected_runs = how.expected_runs;
   trial.photos = false;
   trial.threads = how.threads;

@@ -46,8 +46,9 @@ Error unfit(const PackedFile& file, const PackedFor& packed, std::string_view ex
             std::string_view got) {
   return Error(file.path().string(), expected, got,
                fmt::format("`maru pack` again for this machine and these options: this file is for {} "
-                           "({}), --batch {} --threads {}",
-                           packed.device, packed.description, packed.batch, packed.threads));
+                           "({}), --batch {} --threads {} --precision {}",
+                           packed.device, packed.description, packed.batch, packed.threads,
+                           to_string(packed.precision)));
 }
 
 void open_packed_device(Model::State& state, const PackedFile& file, const PackedFor& packed,
@@ -133,11 +134,25 @@ void check_packed_options(const PackedFile& file, const PackedCard& card, const 
   }
 }
 
+// The same options in the precision of the file.
+ModelOptions as_packed(const PackedFile& file, const PackedFor& packed, const ModelOptions& options) {
+  if (options.precision.value_or(packed.precision) != packed.precision) {
+    throw Error(
+        file.path().string(), fmt::format("{}, in which it was packed", to_string(packed.precision)),
+        to_string(*options.precision),
+        fmt::format("`maru pack --precision {}`, or no --precision", to_string(*options.precision)));
+  }
+  ModelOptions same = options;
+  same.precision = packed.precision;
+  return same;
+}
+
 PackedInfo info_of(const PackedFile& file) {
   const PackedFor packed = made_for(file);
-  PackedInfo info{file.path(),    file.header().file_bytes, file.header().maru_version,
-                  packed.device,  packed.description,       packed.batch,
-                  packed.threads, card_of(file).optimized,  {}};
+  PackedInfo info{file.path(),     file.header().file_bytes, file.header().maru_version,
+                  packed.device,   packed.description,       packed.batch,
+                  packed.threads,  card_of(file).optimized,  {},
+                  packed.precision};
   for (const PackedSection& section : file.header().sections) {
     info.sections.push_back({section.name, section.offset, section.bytes, section.checksum});
   }
@@ -146,17 +161,20 @@ PackedInfo info_of(const PackedFile& file) {
 
 }  // namespace
 
-void load_packed(Model::State& state, const fs::path& path, const ModelOptions& options) {
+void load_packed(Model::State& state, const fs::path& path, const ModelOptions& asked) {
   const auto file = std::make_shared<const PackedFile>(path);
   const PackedCard card = card_of(*file);
-  check_packed_options(*file, card, options);
+  check_packed_options(*file, card, asked);
   const PackedFor packed = made_for(*file);
+  const ModelOptions options = as_packed(*file, packed, asked);
   open_packed_device(state, *file, packed, options);
   Graph graph = graph_of(*file, options);
   state.name = card.name;
   state.notes = card.notes;
   ask_for(graph, options.outputs);
   if (options.photos) take_photos(graph, options.preprocessing.value_or(card.preprocessing));
+  RewriteLog log{card.rewrites};
+  if (packed.precision == Precision::fp16) fold_casts(graph, log, offered_by(state));
   state.batch = batch_of(graph);
   if (!options.labels.empty()) {
     state.labels = read_labels(options.labels, classes_of(graph));
@@ -165,7 +183,7 @@ void load_packed(Model::State& state, const fs::path& path, const ModelOptions& 
   }
 
   Planned planned = plan_again(state, graph, *file, packed, options);
-  planned.plan.rewrites = card.rewrites;
+  planned.plan.rewrites = std::move(log.lines);
   check_places(*file, packed, planned, *state.devices[0]);
   state.weights = take_weights(planned.plan, state.device_list, weights_of(*file, packed));
   say_where_weights_are(planned.plan, state.weights, path);

@@ -12,6 +12,7 @@
 #include "ops/lrn.h"
 #include "ops/operator.h"
 #include "ops/pool.h"
+#include "ops/pool_lrn.h"
 #include "ops/prelu.h"
 #include "ops/preprocess.h"
 #include "ops/reshape.h"
@@ -24,11 +25,11 @@ namespace maru {
 
 std::span<const Operator> all_operators() {
   static const std::vector<Operator> operators{
-      batch_norm_operator(),    bias_operator(),    cast_operator(),    concat_operator(),
-      conv_operator(),          eltwise_operator(), flatten_operator(), identity_operator(),
-      inner_product_operator(), lrn_operator(),     pool_operator(),    prelu_operator(),
-      preprocess_operator(),    reshape_operator(), scale_operator(),   slice_operator(),
-      softmax_operator(),       unary_operator(),
+      batch_norm_operator(),    bias_operator(),       cast_operator(),    concat_operator(),
+      conv_operator(),          eltwise_operator(),    flatten_operator(), identity_operator(),
+      inner_product_operator(), lrn_operator(),        pool_operator(),    pool_lrn_operator(),
+      prelu_operator(),         preprocess_operator(), reshape_operator(), scale_operator(),
+      slice_operator(),         softmax_operator(),    unary_operator(),
   };
   return operators;
 }

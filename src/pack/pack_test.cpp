@@ -203,6 +203,9 @@ TEST(PackedModel, TextsAreReadBack) {
   PackedFor made_for{"cpu", "some CPU", 2, 4, {{"conv1", "oneDNN"}}, {4096, 64}, {}};
   made_for.places = {{"conv1.weight", 1, 0, 64, 128, "blocked"}, {"conv1.bias", 2, 1, 0, 4, "plain"}};
   EXPECT_EQ(read_plan(plan_text(made_for)), made_for);
+  EXPECT_EQ(plan_text(made_for).find("precision"), std::string::npos);  // as before there was one
+  made_for.precision = Precision::fp16;
+  EXPECT_EQ(read_plan(plan_text(made_for)), made_for);
   const std::vector<std::string> labels{"red", "", "blue \xe9"};
   EXPECT_EQ(split_labels(labels_text(labels)), labels);
 }

@@ -236,14 +236,13 @@ std::string plan_text(const PackedFor& made_for) {
                       {"bytes", place.bytes},
                       {"form", place.form}});
   }
-  return dump({{"device", made_for.device},
-               {"description", made_for.description},
-               {"threads", made_for.threads},
-               {"batch", made_for.batch},
-               {"choices", made_for.choices},
-               {"regions", std::move(regions)},
-               {"places", std::move(places)}},
-              "plan");
+  json document{{"device", made_for.device},   {"description", made_for.description},
+                {"threads", made_for.threads}, {"batch", made_for.batch},
+                {"choices", made_for.choices}, {"regions", std::move(regions)},
+                {"places", std::move(places)}};
+  // Readers of version 1 that know no precision find operators in a network of fp16 that they refuse.
+  if (made_for.precision != Precision::fp32) document["precision"] = to_string(made_for.precision);
+  return dump(document, "plan");
 }
 
 PackedFor read_plan(std::string_view content) {
@@ -251,6 +250,7 @@ PackedFor read_plan(std::string_view content) {
   PackedFor made_for;
   made_for.device = text(root, "device");
   made_for.description = text(root, "description");
+  if (root.contains("precision")) made_for.precision = enumerator<Precision>(root, "precision");
   made_for.threads = static_cast<int>(std::min<std::size_t>(size(root, "threads"), 1 << 20));
   made_for.batch = static_cast<std::int64_t>(size(root, "batch"));
   const json& choices = member(root, "choices");

@@ -46,6 +46,7 @@ struct PackedFor {
   std::map<std::string, std::string> choices;  // step -> offer
   std::vector<std::size_t> region_bytes;       // of each region of weights
   std::vector<PackedPlace> places;
+  Precision precision = Precision::fp32;
 
   bool operator==(const PackedFor&) const = default;
 };

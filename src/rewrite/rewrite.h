@@ -63,6 +63,10 @@ bool merge_siblings(Graph& graph, RewriteLog& log, std::size_t least = 2, std::i
 // those marked are constants.
 using Offered = std::function<bool(const Op& op, Descs src, Descs dst, std::span<const bool> constant)>;
 
+// A Pool that alone reads an Lrn, or the other way round, and it become one PoolLrn, where that is
+// offered.
+bool fuse_pool_lrn(Graph& graph, RewriteLog& log, const Offered& is_offered);
+
 // Half precision: every node that is offered with data in f16 has it so, views where their operands
 // have it; constants stay f32. Values are cast where f16 and f32 meet, each once. Inputs and outputs of
 // the graph keep their types. Ends with fold_casts().

@@ -6,7 +6,9 @@
 #include "ops/eltwise.h"
 #include "ops/identity.h"
 #include "ops/inner_product.h"
+#include "ops/lrn.h"
 #include "ops/pool.h"
+#include "ops/pool_lrn.h"
 #include "ops/reshape.h"
 #include "ops/scale.h"
 #include "rewrite/test_graphs.h"
@@ -362,6 +364,36 @@ TEST(MergeSiblings, OnlyAlikeOnesAndTheLastOfTheConcatFirst) {
             "  other = conv(a, other/weight, other/bias) outputs=2: 2x2x3x3\n"
             "  join = concat(d, e, f, other, c) axis=-3: 2x11x3x3\n"
             "  output a, g1, g2, join\n");
+}
+
+TEST(FusePoolLrn, BothOrdersWhereOffered) {
+  Builder b;
+  const Pool pool{Pool::Kind::max, Window{{3, 3}, {2, 2}, {0, 0}, {1, 1}}};
+  const ValueId first = b.add("pool1", pool, {b.input("data", {1, 8, 19, 19})});
+  const ValueId read_twice = b.add("norm1", Lrn{}, {first});
+  const ValueId norm2 = b.add("norm2", Lrn{}, {read_twice});
+  const ValueId pool2 = b.add("pool2", pool, {norm2});
+  b.output(b.add("sum", Eltwise{}, {b.add("pool3", pool, {read_twice}), pool2}));
+  std::string log;
+  const auto run = [&](bool is_offered) {
+    return after(
+        b,
+        [&](Graph& graph, RewriteLog& to) {
+          return fuse_pool_lrn(graph, to,
+                               [&](const Op& op, Descs src, Descs dst, std::span<const bool>) {
+                                 EXPECT_NE(op.as<PoolLrn>(), nullptr);
+                                 EXPECT_EQ(src.size() + dst.size(), 2u);
+                                 return is_offered;
+                               });
+        },
+        &log);
+  };
+  run(true);
+  EXPECT_EQ(log,
+            "fused lrn norm1 with pool1\n"
+            "fused pool pool2 with norm2");
+  run(false);
+  EXPECT_EQ(log, "");
 }
 
 TEST(RewriteForInference, Inception) {

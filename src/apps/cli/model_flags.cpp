@@ -57,10 +57,10 @@ void ModelFlags::add_execution(CommandLine& line) {
       options.memory);
   line.choice<Precision>(
       "--precision",
-      "What is computed in. fp32: single precision; tf32: products rounded where the device\n"
-      "has units for it; fp16: tensors in half precision, sums in single. Default: fp32.",
-      {{"fp32", Precision::fp32}, {"tf32", Precision::tf32}, {"fp16", Precision::fp16}},
-      options.precision);
+      "fp32: single precision; tf32: products are rounded where the device has units for\n"
+      "that; fp16: tensors in half precision, sums in single. Default: fp32, or what a\n"
+      "packed model is in.",
+      {{"fp32", Precision::fp32}, {"tf32", Precision::tf32}, {"fp16", Precision::fp16}}, precision_);
   line.flag("--tune",
             "Take the fastest variants of kernels, where the device has several: measured once\n"
             "for each layer on this machine, which takes a while, and kept.",
@@ -86,6 +86,7 @@ ModelOptions ModelFlags::to_options() const {
   all.labels = labels_;
   all.threads = static_cast<int>(threads_);
   all.optimize = !no_optimize_;
+  all.precision = precision_;
   return all;
 }
 

@@ -29,6 +29,7 @@ struct ModelFlags {
  private:
   std::string weights_, labels_;
   std::int64_t threads_ = 0;
+  std::optional<Precision> precision_;
   bool no_optimize_ = false;
 };
 

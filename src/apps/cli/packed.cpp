@@ -1,5 +1,6 @@
 #include "apps/cli/packed.h"
 
+#include "apps/cli/tensors.h"
 #include "base/text.h"
 
 namespace maru::cli {
@@ -7,12 +8,16 @@ namespace maru::cli {
 std::string text_of(const PackedInfo& info) {
   const std::string threads =
       info.threads == 0 ? "one thread a core" : fmt::format("--threads {}", info.threads);
-  std::string text = table("<<", {{"packed", fmt::format("{}, {}", info.file.string(),
-                                                         human_bytes(static_cast<double>(info.bytes)))},
-                                  {"for", fmt::format("{}: {}", info.device, info.description)},
-                                  {"options", fmt::format("--batch {}, {}{}", info.batch, threads,
-                                                          info.optimized ? "" : ", --no-optimize")},
-                                  {"by", "maru " + info.maru_version}});
+  const std::string precision = info.precision == Precision::fp32
+                                    ? ""
+                                    : fmt::format(", --precision {}", to_string(info.precision));
+  std::string text = table(
+      "<<", {{"packed",
+              fmt::format("{}, {}", info.file.string(), human_bytes(static_cast<double>(info.bytes)))},
+             {"for", fmt::format("{}: {}", info.device, info.description)},
+             {"options", fmt::format("--batch {}, {}{}{}", info.batch, threads,
+                                     info.optimized ? "" : ", --no-optimize", precision)},
+             {"by", "maru " + info.maru_version}});
   std::vector<std::vector<std::string>> rows{{"section", "offset", "bytes", "crc32"}};
   for (const PackedInfo::Section& section : info.sections) {
     rows.push_back({section.name, grouped(static_cast<std::int64_t>(section.offset)),
@@ -30,11 +35,13 @@ Json to_json(const PackedInfo& info) {
                         {"bytes", section.bytes},
                         {"crc32", fmt::format("{:08x}", section.checksum)}});
   }
-  return {{"file", info.file.string()},      {"bytes", info.bytes},
-          {"maru", info.maru_version},       {"device", info.device},
-          {"description", info.description}, {"batch", info.batch},
-          {"threads", info.threads},         {"optimized", info.optimized},
-          {"sections", std::move(sections)}};
+  Json document{{"file", info.file.string()},      {"bytes", info.bytes},
+                {"maru", info.maru_version},       {"device", info.device},
+                {"description", info.description}, {"batch", info.batch},
+                {"threads", info.threads},         {"optimized", info.optimized},
+                {"sections", std::move(sections)}};
+  add_precision(document, info.precision);
+  return document;
 }
 
 }  // namespace maru::cli

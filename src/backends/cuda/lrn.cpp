@@ -1,6 +1,5 @@
 #include "ops/lrn.h"
 
-#include "backends/cuda/elements.h"
 #include "backends/cuda/pool_lrn_params.h"
 
 namespace maru::cuda {
@@ -46,17 +45,12 @@ class LrnProvider final : public Provider {
     const std::int64_t vectors = divide_up(images.channels, is_plain ? 1 : vector_of(dtype));
     return std::make_unique<CudaKernel>(
         runtime, fmt::format("lrn {}", to_string(lrn.region)),
-        std::vector{spread(
-            runtime, function_of(is_plain ? "lrn_plain" : "lrn", dtype),
-            images.count * images.pixels * vectors,
-            [params, size = static_cast<std::int64_t>(size_of(dtype))](const Bound& bound) {
-              LrnParams bound_params = params;
-              bound_params.src = bound.src(0);
-              bound_params.dst = bound.dst(0);
-              bound_params.is_aligned = is_aligned(bound_params.src, params.src_strides.pixel * size) &&
-                                        is_aligned(bound_params.dst, params.dst_strides.pixel * size);
-              return bound_params;
-            })});
+        std::vector{spread(runtime, function_of(is_plain ? "lrn_plain" : "lrn", dtype),
+                           images.count * images.pixels * vectors, [params, dtype](const Bound& bound) {
+                             LrnParams bound_params = params;
+                             bind_images(bound_params, bound, dtype);
+                             return bound_params;
+                           })});
   }
 };
 

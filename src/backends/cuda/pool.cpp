@@ -1,9 +1,9 @@
 #include "ops/pool.h"
 
-#include "backends/cuda/elements.h"
 #include "backends/cuda/pool_lrn_params.h"
 
 namespace maru::cuda {
+namespace {
 
 PoolWindow window_of(const Pool& pool, const TensorDesc& src, const TensorDesc& dst) {
   using Kind = PoolWindow::Kind;
@@ -23,6 +23,19 @@ PoolWindow window_of(const Pool& pool, const TensorDesc& src, const TensorDesc& 
   pair(window.stride, result.stride);
   pair(window.pad, result.pad);
   return result;
+}
+
+}  // namespace
+
+PoolParams pool_params(const Pool& pool, const TensorDesc& src, const TensorDesc& dst) {
+  const Images to(dst);
+  PoolParams params{};
+  params.src_strides = strides_of(src);
+  params.dst_strides = strides_of(dst);
+  params.images = static_cast<std::uint32_t>(to.count);
+  params.channels = static_cast<std::uint32_t>(to.channels);
+  params.window = window_of(pool, src, dst);
+  return params;
 }
 
 namespace {
@@ -49,18 +62,10 @@ class PoolProvider final : public Provider {
     const DType dtype = *data_type(call);
     const Images to(call.dst[0]);
     const std::int64_t vectors = divide_up(to.channels, vector_of(dtype));
-    PoolParams params{};
-    params.src_strides = strides_of(call.src[0]);
-    params.dst_strides = strides_of(call.dst[0]);
-    params.images = static_cast<std::uint32_t>(to.count);
-    params.channels = static_cast<std::uint32_t>(to.channels);
-    params.window = window_of(pool, call.src[0], call.dst[0]);
-    const auto bind = [params, size = static_cast<std::int64_t>(size_of(dtype))](const Bound& bound) {
+    const PoolParams params = pool_params(pool, call.src[0], call.dst[0]);
+    const auto bind = [params, dtype](const Bound& bound) {
       PoolParams bound_params = params;
-      bound_params.src = bound.src(0);
-      bound_params.dst = bound.dst(0);
-      bound_params.is_aligned = is_aligned(bound_params.src, params.src_strides.pixel * size) &&
-                                is_aligned(bound_params.dst, params.dst_strides.pixel * size);
+      bind_images(bound_params, bound, dtype);
       return bound_params;
     };
 

@@ -40,6 +40,7 @@ std::unique_ptr<Provider> depthwise_provider();
 std::unique_ptr<Provider> eltwise_provider();
 std::unique_ptr<Provider> inner_product_provider();
 std::unique_ptr<Provider> lrn_provider();
+std::unique_ptr<Provider> pool_lrn_provider();
 std::unique_ptr<Provider> pool_provider();
 std::unique_ptr<Provider> preprocess_provider();
 std::unique_ptr<Provider> rows_provider();
