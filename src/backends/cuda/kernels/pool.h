@@ -23,6 +23,6 @@ struct PoolParams {
 };
 
 // pool_global_*: blocks of so many vectors by so many threads, which share the pixels of an image.
-constexpr int kGlobalVectors = 8, kGlobalSlices = 32;
+constexpr int kGlobalVectors = 4, kGlobalSlices = 32;
 
 }  // namespace maru::cuda

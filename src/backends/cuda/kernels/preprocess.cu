@@ -147,6 +147,7 @@ __device__ void write(const PreprocessParams& p, T* dst, const float (&value)[4]
 template <class T>
 __global__ void preprocess(PreprocessParams p) {
   __shared__ Tap columns[kColumns], rows[kRows];
+  __shared__ Photo shared_photo;
   alignas(kPiece) __shared__ std::uint8_t slots[kSlots][kSlotBytes];
   const int thread = static_cast<int>(threadIdx.y) * kColumns + static_cast<int>(threadIdx.x);
   const int first_column = static_cast<int>(blockIdx.x) * kColumns;
@@ -160,13 +161,16 @@ __global__ void preprocess(PreprocessParams p) {
     T* dst =
         static_cast<T*>(p.dst) + which * p.dst_strides.image +
         (static_cast<std::int64_t>(first_row + y) * p.width + first_column + x) * p.dst_strides.pixel;
-    const Photo photo = photo_of(p, which);
+    __syncthreads();  // the photo before may still be read
+    // By one thread: frames, too, may be in the memory of the CPU.
+    if (thread == 0) shared_photo = photo_of(p, which);
+    __syncthreads();
+    const Photo photo = shared_photo;
     if (photo.data == nullptr) {
       // A kernel cannot refuse it: an image that is not a number.
       if (has_pixel) write(p, dst, {NAN, NAN, NAN, 0});
       continue;
     }
-    __syncthreads();  // the photo before may still be read
     if (thread < column_count) {
       columns[thread] = tap_of(first_column + thread, p.width, photo.width, photo.left);
     } else if (thread >= kColumns && thread < kColumns + row_count) {
