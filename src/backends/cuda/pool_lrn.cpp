@@ -56,7 +56,7 @@ class PoolLrnProvider final : public Provider {
           runtime, "pool_lrn lrn first",
           std::vector{stage(function_of("lrn_pool", dtype),
                             {static_cast<unsigned>(tiles), params.pool.images, 1},
-                            {kPoolLrnThreads, 1, 1}, bind)});
+                            {kLrnPoolThreads, 1, 1}, bind)});
     }
     return std::make_unique<CudaKernel>(
         runtime, "pool_lrn pool first",

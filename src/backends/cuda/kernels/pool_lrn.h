@@ -17,6 +17,8 @@ constexpr int kPoolLrnThreads = 256;  // of a block, at most
 
 // lrn_pool_*: a block makes a tile of so many pixels of the result each way, and vectors of them, from
 // at most so many pixels. x: vectors, then tiles; y: images.
-constexpr int kLrnPoolSide = 4, kLrnPoolVectors = 8, kLrnPoolTaps = 81;
+constexpr int kLrnPoolSide = 4, kLrnPoolVectors = 4, kLrnPoolTaps = 81;
+// A thread for each vector of the largest tile.
+constexpr int kLrnPoolThreads = 352;
 
 }  // namespace maru::cuda
