@@ -82,6 +82,7 @@ class CombiningDevice final : public Device {
                 std::size_t dst_offset, std::size_t bytes) const override {
     device_.transfer(queue, src, src_offset, dst, dst_offset, bytes);
   }
+  bool computes(Precision precision) const override { return device_.computes(precision); }
   bool combines() const override { return combining; }
   std::unique_ptr<Launch> combine(std::span<const OrderedLaunch> launches) const override {
     auto launch = std::make_unique<RandomOrder>(launches, seed_ + static_cast<unsigned>(combined++));

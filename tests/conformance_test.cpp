@@ -319,8 +319,11 @@ std::vector<Offer> offers_of(const Device& device, const Case& test) {
   auto offers = device.offers({test.op, src, dst, {constant.get(), src.size()}});
   if (test.op.name() != "identity") return offers;
   // Copies are offered for exact layouts alone.
-  const std::vector<Layout> layouts{Layout::plain(), Layout::channels_last(), Layout::blocked(4),
-                                    Layout::blocked(8), Layout::blocked(16)};
+  std::vector<Layout> layouts{Layout::plain(), Layout::channels_last()};
+  if (device.channel_block() > 1) layouts.push_back(Layout::blocked(device.channel_block()));
+  // Beside another device is the CPU, with blocks of its own.
+  if (!device.is_host()) layouts.push_back(Layout::blocked(4));
+  if (!device.is_host() && device.channel_block() != 16) layouts.push_back(Layout::blocked(16));
   for (const Layout from : layouts) {
     for (const Layout to : layouts) {
       if (test.src[0].shape.rank() != 4 || dst.size() != 1) continue;

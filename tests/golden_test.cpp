@@ -34,7 +34,7 @@ struct Way {
   Precision precision = Precision::fp32;
 
   // Of scores, from Caffe's: what --precision promises (docs/devices.md).
-  double tolerance() const { return precision == Precision::fp16 ? 5e-3 : 1e-5; }
+  double tolerance() const { return precision == Precision::fp32 ? 1e-5 : 5e-3; }
 };
 
 std::ptrdiff_t best_of(std::span<const float> scores) {
@@ -132,6 +132,28 @@ INSTANTIATE_TEST_SUITE_P(
                                          opencl_fp16(4, false, MemoryPolicy::automatic))),
     way_name);
 
+constexpr Way cuda(std::int64_t batch, bool optimize, MemoryPolicy memory, Precision precision) {
+  return {batch, optimize, 2, "cuda", memory, precision};
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    OnCuda, Golden,
+    ::testing::Combine(::testing::Values(kGoogLeNet, kSqueezeNet),
+                       ::testing::Values(cuda(1, true, MemoryPolicy::automatic, Precision::fp32),
+                                         cuda(1, true, MemoryPolicy::copy, Precision::fp32),
+                                         cuda(1, true, MemoryPolicy::zero_copy, Precision::fp32),
+                                         cuda(1, false, MemoryPolicy::automatic, Precision::fp32),
+                                         cuda(4, true, MemoryPolicy::automatic, Precision::fp32),
+                                         cuda(4, false, MemoryPolicy::zero_copy, Precision::fp32),
+                                         cuda(1, true, MemoryPolicy::automatic, Precision::tf32),
+                                         cuda(4, false, MemoryPolicy::copy, Precision::tf32),
+                                         cuda(1, true, MemoryPolicy::automatic, Precision::fp16),
+                                         cuda(1, true, MemoryPolicy::copy, Precision::fp16),
+                                         cuda(1, true, MemoryPolicy::zero_copy, Precision::fp16),
+                                         cuda(4, true, MemoryPolicy::automatic, Precision::fp16),
+                                         cuda(4, false, MemoryPolicy::zero_copy, Precision::fp16))),
+    way_name);
+
 class InnerValues : public ::testing::TestWithParam<std::tuple<bool, const char*>> {};
 
 TEST_P(InnerValues, AreCaffes) {
@@ -162,7 +184,8 @@ TEST_P(InnerValues, AreCaffes) {
 }
 
 INSTANTIATE_TEST_SUITE_P(GoogLeNet, InnerValues,
-                         ::testing::Combine(::testing::Bool(), ::testing::Values("cpu", "opencl")),
+                         ::testing::Combine(::testing::Bool(),
+                                            ::testing::Values("cpu", "opencl", "cuda")),
                          [](const auto& tested) {
                            return std::string(std::get<0>(tested.param) ? "rewritten_"
                                                                         : "as_written_") +

@@ -103,9 +103,11 @@ class SplitDevice final : public Device {
   std::set<std::string_view> unsupported;  // names of operators that only the CPU runs
   std::set<std::string_view> windowed;     // those whose operands and results may be windows
   std::set<std::string_view> in_place;
-  std::size_t workspace = 0;            // bytes, of every kernel that computes
-  mutable std::size_t transferred = 0;  // bytes, by all transfers
-  mutable int given_while_mapped = 0;   // times that it got work when it must not
+  std::set<std::string_view> channels_last;  // those that work so on images, and in no other layout
+  bool has_halves = false;                   // data may be f16, too
+  std::size_t workspace = 0;                 // bytes, of every kernel that computes
+  mutable std::size_t transferred = 0;       // bytes, by all transfers
+  mutable int given_while_mapped = 0;        // times that it got work when it must not
 
   struct HeapSpec {
     std::string name;
@@ -141,11 +143,24 @@ class SplitDevice final : public Device {
 
   std::vector<Offer> offers(const Call& call) const override {
     if (unsupported.contains(call.op.name())) return {};
+    const auto is_half = [](const TensorDesc& desc) { return desc.dtype == DType::f16; };
+    if (!has_halves &&
+        (std::ranges::any_of(call.src, is_half) || std::ranges::any_of(call.dst, is_half)))
+      return {};
     Offer offer;
     offer.kernel = "reference";
     offer.src.assign(call.src.size(), Layout::plain());
     offer.dst.assign(call.dst.size(), Layout::plain());
     offer.seconds = 1e-6;
+    if (channels_last.contains(call.op.name())) {
+      const auto is_image = [](const TensorDesc& desc) { return desc.shape.rank() == 4; };
+      for (std::size_t i = 0; i < call.src.size(); ++i) {
+        if (is_image(call.src[i])) offer.src[i] = Layout::channels_last();
+      }
+      for (std::size_t i = 0; i < call.dst.size(); ++i) {
+        if (is_image(call.dst[i])) offer.dst[i] = Layout::channels_last();
+      }
+    }
     const bool is_copy = call.op.as<Identity>() != nullptr;
     const auto exact = [&](const TensorDesc& desc, Layout& layout) {
       if (is_copy && desc.layout.kind != Layout::Kind::any) layout = desc.layout.dense();
@@ -175,7 +190,9 @@ class SplitDevice final : public Device {
 
   // Image by image: either may be a window.
   static void copy(const TensorView& src, const TensorView& dst) {
-    if (src.desc.layout.dense() != dst.desc.layout.dense()) {
+    const bool is_last = src.desc.layout.kind == Layout::Kind::channels_last;
+    if (is_last || src.desc.layout.dense() != dst.desc.layout.dense() ||
+        src.desc.dtype != dst.desc.dtype) {
       const auto room = [](const TensorView& view) {
         return std::span(static_cast<std::byte*>(view.data), view.desc.bytes());
       };
@@ -200,8 +217,11 @@ class SplitDevice final : public Device {
     // On tensors that stand alone, whatever their operands share.
     void compute() {
       std::vector<std::vector<std::byte>> memory;
+      // The reference kernels know no halves.
       const auto alone = [&](const TensorView& view) {
-        const TensorDesc desc = view.desc.with(view.desc.layout.dense());
+        const bool is_last = view.desc.layout.kind == Layout::Kind::channels_last;
+        TensorDesc desc = view.desc.with(is_last ? Layout::plain() : view.desc.layout.dense());
+        if (desc.dtype == DType::f16) desc.dtype = DType::f32;
         return TensorView{desc, memory.emplace_back(std::max<std::size_t>(desc.bytes(), 1)).data()};
       };
       std::vector<TensorView> from, to;

@@ -25,9 +25,8 @@ struct ModelOptions {
   std::int64_t batch = 1;                      // images a run; 0: as the file says
   std::string device = "auto";                 // a name that devices() lists
   MemoryPolicy memory = MemoryPolicy::automatic;
-  // That the device must have; "auto" picks one that has it. None: fp32, or as a file was packed.
-  std::optional<Precision> precision;
-  int threads = 0;  // of the CPU; 0: one a core
+  std::optional<Precision> precision;  // none: fp32, or as a file was packed
+  int threads = 0;                     // of the CPU; 0: one a core
   // Kernels in the variants that are fastest here: measured where they never were, and kept on disk.
   // Packed models stay as they were packed.
   bool tune = false;
@@ -118,6 +117,7 @@ class MARU_API Model {
   std::int64_t batch() const;
   // With device "auto": devices that seem to be there and could not be used, and why, a line each.
   const std::vector<std::string>& passed_over() const;
+  Precision precision() const;
 
   // What loading copied to where the device's weights are. Empty where they were packed in place, or
   // are the pages of a packed file.

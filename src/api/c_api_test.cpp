@@ -158,6 +158,26 @@ TEST_F(CApi, options_reach_the_model) {
   EXPECT_EQ(best(run.get(), 2), "red");
 }
 
+TEST_F(CApi, precision_and_tuning_reach_the_model) {
+  const Options with = options();
+  EXPECT_EQ(maru_options_set_precision(with.get(), 3), MARU_ERROR);
+  EXPECT_EQ(maru_options_set_precision(nullptr, MARU_PRECISION_FP16), MARU_ERROR);
+  EXPECT_EQ(maru_options_set_tune(nullptr, 1), MARU_ERROR);
+  ASSERT_EQ(maru_options_set_tune(with.get(), 1), MARU_OK);
+  ASSERT_EQ(maru_options_set_device(with.get(), "cpu"), MARU_OK);
+  ASSERT_EQ(maru_options_set_precision(with.get(), MARU_PRECISION_FP32), MARU_OK);
+  const Model model = load(with.get());
+  for (const int precision : {MARU_PRECISION_TF32, MARU_PRECISION_FP16}) {
+    ASSERT_EQ(maru_options_set_precision(with.get(), precision), MARU_OK);
+    maru_model* none = nullptr;
+    EXPECT_EQ(maru_model_load(folder.c_str(), with.get(), &none), MARU_ERROR);
+    EXPECT_EQ(none, nullptr);
+    const std::string error = maru_last_error();
+    EXPECT_EQ(error.find("[precision] expected fp32, which the device cpu computes in, got "), 0u)
+        << error;
+  }
+}
+
 TEST_F(CApi, takes_raw_tensors_and_shows_inner_values) {
   const Options with = options();
   ASSERT_EQ(maru_options_set_photos(with.get(), 0), MARU_OK);

@@ -86,6 +86,7 @@ const std::vector<std::string>& Model::labels() const { return state_->labels; }
 const std::vector<std::string>& Model::notes() const { return state_->notes; }
 const std::vector<std::string>& Model::passed_over() const { return state_->passed_over; }
 std::int64_t Model::batch() const { return state_->batch; }
+Precision Model::precision() const { return state_->plan.precision; }
 std::string Model::plan_text() const {
   const DeviceModel* model = state_->devices[0]->model();
   if (model == nullptr) return state_->plan.text();

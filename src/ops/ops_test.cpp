@@ -8,6 +8,7 @@
 
 #include "ops/batch_norm.h"
 #include "ops/bias.h"
+#include "ops/cast.h"
 #include "ops/concat.h"
 #include "ops/conv.h"
 #include "ops/eltwise.h"
@@ -543,6 +544,49 @@ TEST(Conv, ChecksItsParameters) {
   expect_rejected(Conv{4, square(1, 1), 0}, {{1, 2, 5, 5}, {4, 2, 1, 1}, {4}}, "groups");
   expect_rejected(Conv{4, square(1, 0)}, {{1, 2, 5, 5}, {4, 2, 1, 1}, {4}}, "stride");
   expect_rejected(Conv{4, square(7, 1)}, {{1, 2, 5, 5}, {4, 2, 7, 7}, {4}}, "padded input");
+}
+
+TEST(Halves, ResultsAreWhatDataIsAndParametersMayBeSingle) {
+  const TensorDesc data = f16({1, 4, 5, 5}), parameter = f32({4});
+  const Conv conv{4, Window{}, 1, true};
+  const TensorDesc weight = f32({4, 4, 1, 1});
+  const auto type_of = [](const Op& op, std::vector<TensorDesc> src) { return op.infer(src)[0].dtype; };
+  EXPECT_EQ(type_of(conv, {data, weight, parameter}), DType::f16);
+  EXPECT_EQ(type_of(conv, {f32(data.shape), weight, parameter}), DType::f32);
+  EXPECT_EQ(type_of(Scale{1, 1, true}, {data, parameter, parameter}), DType::f16);
+  EXPECT_EQ(type_of(BatchNorm{}, {data, parameter, parameter, f32({1})}), DType::f16);
+  EXPECT_EQ(type_of(Concat{}, {data, data}), DType::f16);
+  EXPECT_EQ(type_of(Softmax{}, {data}), DType::f16);
+  EXPECT_EQ(type_of(Softmax{1, true}, {data}), DType::f32);
+  EXPECT_THROW(type_of(conv, {f32(data.shape), f16(weight.shape), parameter}), Error);
+  EXPECT_THROW(type_of(Concat{}, {data, f32(data.shape)}), Error);
+  EXPECT_THROW(type_of(Eltwise{}, {f32(data.shape), data}), Error);
+}
+
+TEST(Cast, ChangesTheTypeAlone) {
+  const auto cast = [](DType to, TensorDesc src) { return Op(Cast{to}).infer(std::vector{src})[0]; };
+  EXPECT_EQ(cast(DType::f16, f32({2, 3})), f16({2, 3}));
+  EXPECT_EQ(cast(DType::f32, f16({2, 3})), f32({2, 3}));
+  EXPECT_THROW(cast(DType::u8, f32({1})), Error);
+  EXPECT_THROW(cast(DType::f16, {DType::i32, {1}, Layout::plain()}), Error);
+
+  float singles[] = {1 + 0x1p-11F, -65504, 1e6F};
+  std::uint16_t halves[3];
+  const TensorView single[] = {{f32({3}), singles}}, half[] = {{f16({3}), halves}};
+  Cast{DType::f16}.reference(single, half);
+  EXPECT_EQ(halves[0], 0x3C00U);
+  EXPECT_EQ(halves[1], 0xFBFFU);
+  EXPECT_EQ(halves[2], 0x7C00U);
+  Cast{DType::f32}.reference(half, single);
+  EXPECT_EQ(singles[0], 1.0F);
+  EXPECT_EQ(singles[1], -65504.0F);
+}
+
+TEST(Preprocess, GivesSinglesOrHalves) {
+  const std::vector<TensorDesc> src{{DType::u8, {1, 4096}, Layout::plain()},
+                                    {DType::i32, {1, 4}, Layout::plain()}};
+  EXPECT_EQ((Preprocess{8, 8, {}, DType::f16}.infer(src)[0].dtype), DType::f16);
+  EXPECT_THROW((Preprocess{8, 8, {}, DType::u8}.infer(src)), Error);
 }
 
 TEST(Registry, EverySpellingIsFoundOnce) {

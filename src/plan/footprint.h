@@ -1,5 +1,5 @@
-// Footprint: exactly which bytes of a region a tensor covers: one run an image, runs a stride apart
-// where it is a window. A value. Internal to the room `plan`.
+// Footprint: exactly which bytes of a region a tensor covers: a window has a run of each image, or of
+// each pixel where channels are last, a stride apart. A value. Internal to the room `plan`.
 #pragma once
 
 #include <algorithm>
@@ -21,16 +21,23 @@ struct Footprint {
   static Footprint of(const Operand& operand) {
     const TensorDesc& desc = operand.desc;
     const std::size_t bytes = desc.bytes();
-    if (!desc.layout.is_window() || desc.shape.rank() == 0 || desc.shape[0] <= 1 || bytes == 0)
+    if (!desc.layout.is_window() || desc.shape.rank() == 0 || bytes == 0)
       return {operand.region, operand.offset, bytes, bytes, 1};
-    const auto images = static_cast<std::size_t>(desc.shape[0]);
-    const std::size_t stride = static_cast<std::size_t>(desc.image_stride()) * size_of(desc.dtype);
-    return {operand.region, operand.offset, bytes - stride * (images - 1), stride, images};
+    const std::size_t size = size_of(desc.dtype);
+    auto runs = static_cast<std::size_t>(desc.shape[0]);
+    auto stride = static_cast<std::size_t>(desc.image_stride()) * size;
+    if (desc.layout.kind == Layout::Kind::channels_last) {
+      runs *= static_cast<std::size_t>(desc.shape.count(2, desc.shape.rank()));
+      stride = static_cast<std::size_t>(desc.layout.stored_channels) * size;
+    }
+    if (runs == 1) return {operand.region, operand.offset, bytes, bytes, 1};
+    return {operand.region, operand.offset, bytes - stride * (runs - 1), stride, runs};
   }
 
   bool overlaps(const Footprint& other) const {
     if (region != other.region || length == 0 || other.length == 0) return false;
     if (begin >= other.end() || other.begin >= end()) return false;
+    if (stride == other.stride && count > 1 && other.count > 1) return overlaps_in_step(other);
     // From run to run of the one with fewer; of the other only those that can reach it.
     if (count > other.count) return other.overlaps(*this);
     for (std::size_t i = 0; i < count; ++i) {
@@ -42,6 +49,16 @@ struct Footprint {
       if (k < other.count && other.begin + k * other.stride < to) return true;
     }
     return false;
+  }
+
+  // Windows of one tensor: their runs are as far apart, so that one pair of runs tells of all.
+  bool overlaps_in_step(const Footprint& other) const {
+    if (other.begin < begin) return other.overlaps_in_step(*this);
+    // Run k of the other begins `shift` behind run k + whole of this one, and `stride - shift` before
+    // the next.
+    const std::size_t whole = (other.begin - begin) / stride, shift = (other.begin - begin) % stride;
+    if (shift < length && whole < count) return true;
+    return stride - shift < other.length && whole + 1 < count;
   }
 
   template <class Visit>  // visit(begin, end) of every run

@@ -10,14 +10,24 @@
 namespace maru::planning {
 namespace {
 
-std::int64_t images_of(const TensorDesc& desc) { return desc.shape.rank() > 0 ? desc.shape[0] : 1; }
-
-// Bytes of one image as the tensor stands alone, padding of blocks included.
-std::int64_t image_bytes_of(const TensorDesc& desc) {
-  return desc.with(desc.layout.dense()).image_stride() * static_cast<std::int64_t>(size_of(desc.dtype));
+// A tensor is runs of bytes, of which a window has a part each: pixels where channels are last, else
+// images.
+std::int64_t runs_of(const TensorDesc& desc) {
+  if (desc.shape.rank() == 0) return 1;
+  return desc.layout.kind == Layout::Kind::channels_last && desc.shape.rank() > 1
+             ? desc.shape[0] * desc.shape.count(2, desc.shape.rank())
+             : desc.shape[0];
 }
 
-// Tensors that share bytes. Offsets are bytes within one image, relative to an origin of the group.
+// Bytes of one run as the tensor stands alone, padding of blocks included.
+std::int64_t run_bytes_of(const TensorDesc& desc) {
+  const auto size = static_cast<std::int64_t>(size_of(desc.dtype));
+  return desc.layout.kind == Layout::Kind::channels_last && desc.shape.rank() > 1
+             ? desc.shape[1] * size
+             : desc.with(desc.layout.dense()).image_stride() * size;
+}
+
+// Tensors that share bytes. Offsets are bytes within one run, relative to an origin of the group.
 struct Group {
   struct Member {
     TensorIndex tensor;
@@ -26,7 +36,7 @@ struct Group {
   };
   std::vector<Member> members;
   std::int64_t begin = 0, end = 0;
-  std::int64_t images = 1;
+  std::int64_t runs = 1;
   Place place;
   bool callers = false;  // memory that a caller reads or writes; two such are never one
   bool sealed = false;   // may not grow: the caller's, or bytes that also have another shape
@@ -65,8 +75,8 @@ class Sharing {
   void add_group(TensorIndex t) {
     const ProgramTensor& tensor = program_.tensors[t];
     Group group;
-    group.end = image_bytes_of(tensor.desc);
-    group.images = images_of(tensor.desc);
+    group.end = run_bytes_of(tensor.desc);
+    group.runs = runs_of(tensor.desc);
     group.place = tensor.place;
     group.members = {{t, 0, group.end, tensor.input}};
     group.callers = group.sealed = tensor.input || tensor.output || tensor.mirrors;
@@ -77,15 +87,15 @@ class Sharing {
     shows_.emplace_back();
   }
 
+  Layout layout_of(TensorIndex t) const { return program_.tensors[t].desc.layout; }
   Group& group(TensorIndex t) { return groups_[group_of_[t]]; }
   Group::Member& member(TensorIndex t) {
     return *std::ranges::find(group(t).members, t, &Group::Member::tensor);
   }
 
-  // Whether all who touch the tensor accept that its images lie further apart than they are long.
+  // Whether all who touch the tensor accept that its runs lie further apart than they are long.
   bool takes_window(TensorIndex t) const {
     const TensorDesc& desc = program_.tensors[t].desc;
-    if (desc.layout.kind == Layout::Kind::channels_last) return false;
     if (desc.shape.rank() < 2) return false;
     const Instruction* producer = producers_[t];
     if (producer == nullptr) return false;
@@ -108,7 +118,7 @@ class Sharing {
     if (group_of_[part] == group_of_[whole]) return shift == 0;
     Group& into = group(whole);
     Group& from = group(part);
-    if (into.images != from.images) return false;
+    if (into.runs != from.runs) return false;
     const std::int64_t begin = std::min(into.begin, from.begin + shift);
     const std::int64_t end = std::max(into.end, from.end + shift);
     const bool into_grows = into.begin != begin || into.end != end;
@@ -126,7 +136,7 @@ class Sharing {
         return (m.begin + by == begin && m.end + by == end) || takes_window(m.tensor);
       });
     };
-    if (into.images > 1 && (!fits(into, 0) || !fits(from, shift))) return false;
+    if (into.runs > 1 && (!fits(into, 0) || !fits(from, shift))) return false;
     const std::size_t target = group_of_[whole];
     for (Group::Member m : from.members) {
       m.begin += shift;
@@ -143,29 +153,29 @@ class Sharing {
     return true;
   }
 
-  // Sees the images of a group as one run of bytes, for members of other shapes.
+  // Sees the runs of a group as one run of bytes, for members of other shapes.
   bool flatten(TensorIndex t) {
     Group& g = group(t);
-    if (g.images == 1) return true;
+    if (g.runs == 1) return true;
     const auto is_whole = [&](const Group::Member& m) { return m.begin == g.begin && m.end == g.end; };
     if (!std::ranges::all_of(g.members, is_whole)) return false;
-    const std::int64_t bytes = (g.end - g.begin) * g.images;
+    const std::int64_t bytes = (g.end - g.begin) * g.runs;
     for (Group::Member& m : g.members) {
       m.begin = 0;
       m.end = bytes;
     }
     g.begin = 0;
     g.end = bytes;
-    g.images = 1;
+    g.runs = 1;
     g.sealed = true;
     return true;
   }
 
-  // A tensor of its own with the bytes of `from`, where `beside` lives, whose bytes it is to share.
-  TensorIndex copied(TensorIndex from, TensorIndex beside, std::string name, std::string why) {
-    const TensorDesc desc = program_.tensors[from].desc;
-    const TensorIndex to = program_.add_tensor(
-        {std::move(name), desc.with(desc.layout.dense()), nullptr, group(beside).place});
+  // A tensor of its own with what `from` has, where `beside` lives, whose bytes it is to share.
+  TensorIndex copied(TensorIndex from, Layout layout, TensorIndex beside, std::string name,
+                     std::string why) {
+    const TensorDesc desc = program_.tensors[from].desc.with(layout.dense());
+    const TensorIndex to = program_.add_tensor({std::move(name), desc, nullptr, group(beside).place});
     add_group(to);
     copy(from, to, std::move(why));
     return to;
@@ -198,17 +208,18 @@ class Sharing {
       // As is what looks at bytes that also have another shape.
       const bool reshapes =
           !is_slice && (program_.tensors[dst].desc.shape != program_.tensors[src].desc.shape ||
-                        group(src).images != group(dst).images);
+                        group(src).runs != group(dst).runs);
       if (reshapes) {
         if (!(flatten(dst) && flatten(src) && unify(dst, src, 0))) {
-          const TensorIndex own =
-              copied(src, dst, fmt::format("{} alone", program_.tensors[src].name), why);
+          const TensorIndex own = copied(src, layout_of(src), dst,
+                                         fmt::format("{} alone", program_.tensors[src].name), why);
           MARU_ASSERT(flatten(own) && unify(dst, own, 0));
           shows_[dst] = {own};
         }
       } else if (!unify(dst, src, offset)) {
-        if (group(src).images != group(dst).images) {  // images as such are gone
-          src = copied(src, dst, fmt::format("{} alone", program_.tensors[src].name), why);
+        if (group(src).runs != group(dst).runs) {  // runs as such are gone
+          src = copied(src, layout_of(src), dst, fmt::format("{} alone", program_.tensors[src].name),
+                       why);
           shows_[dst] = {src};
           if (unify(dst, src, offset)) continue;
         }
@@ -247,11 +258,11 @@ class Sharing {
     std::int64_t offset = 0;
     shows_[whole].clear();
     for (const TensorIndex part : view.src) {
-      const std::int64_t bytes = image_bytes_of(program_.tensors[part].desc);
+      const std::int64_t bytes = run_bytes_of(program_.tensors[part].desc);
       TensorIndex shown = part;
       if (copy_all || !unify(part, whole, offset)) {
         const TensorIndex own =
-            copied(part, whole,
+            copied(part, layout_of(whole), whole,
                    fmt::format("{} in {}", program_.tensors[part].name, program_.tensors[whole].name),
                    fmt::format("{} cannot be written in place", program_.tensors[part].name));
         readers_[own].push_back(&view);
@@ -286,16 +297,17 @@ class Sharing {
     for (const Group& g : groups_) {
       if (g.members.empty()) continue;
       Storage storage;
-      storage.image_bytes = static_cast<std::size_t>(g.end - g.begin);
-      storage.images = g.images;
+      storage.run_bytes = static_cast<std::size_t>(g.end - g.begin);
+      storage.runs = g.runs;
       storage.place = g.place;
       for (const Group::Member& m : g.members) {
         storage.members.push_back(m.tensor);
         result.of[m.tensor] = {result.storages.size(), static_cast<std::size_t>(m.begin - g.begin)};
-        if (g.images > 1 && m.end - m.begin != g.end - g.begin) {
+        if (g.runs > 1 && m.end - m.begin != g.end - g.begin) {
           TensorDesc& desc = program_.tensors[m.tensor].desc;
-          const std::int64_t channel_bytes =
-              desc.shape.count(2, desc.shape.rank()) * static_cast<std::int64_t>(size_of(desc.dtype));
+          const bool is_last = desc.layout.kind == Layout::Kind::channels_last;
+          const std::int64_t channel_bytes = (is_last ? 1 : desc.shape.count(2, desc.shape.rank())) *
+                                             static_cast<std::int64_t>(size_of(desc.dtype));
           desc.layout = desc.layout.window_of((g.end - g.begin) / channel_bytes);
         }
       }

@@ -12,14 +12,14 @@ namespace maru::planning {
 struct Storage {
   std::vector<TensorIndex> members;
   Place place;
-  std::size_t image_bytes = 0;  // of one image of the whole storage
-  std::int64_t images = 1;
-  std::size_t bytes() const { return image_bytes * static_cast<std::size_t>(images); }
+  std::size_t run_bytes = 0;  // of the whole storage: of one image, or pixel where channels are last
+  std::int64_t runs = 1;
+  std::size_t bytes() const { return run_bytes * static_cast<std::size_t>(runs); }
 };
 
 struct Location {
   std::size_t storage = 0;
-  std::size_t offset = 0;  // bytes, in image 0
+  std::size_t offset = 0;  // bytes, in the first run
 };
 
 struct Storages {

@@ -27,53 +27,47 @@ bool is_offered_with(const Offered& is_offered, const Graph& graph, const Node& 
   return is_offered(op, src, dst, {constant.get(), node.src.size()});
 }
 
-// Writes the graph again, node by node, each in f16 where that can be.
+// Goes through the nodes in order and makes each f16 that can be. Values keep their ids and names, so
+// that of several of one name the latest stays the latest; what it adds is called "name.f16" or
+// "name.f32".
 class Halving {
  public:
-  Halving(const Graph& graph, const Offered& is_offered) : graph_(graph), is_offered_(is_offered) {}
-
-  Graph run(RewriteLog& log) {
-    halved_.name = graph_.name;
-    values_.resize(graph_.values().size());
-    for (const ValueId id : graph_.inputs) add_source(id);
-    for (std::size_t i = 0; i < graph_.values().size(); ++i) {
-      if (graph_.values()[i].constant) add_source(ValueId(static_cast<std::uint32_t>(i)));
+  Halving(Graph& graph, const Offered& is_offered) : graph_(graph), is_offered_(is_offered) {
+    for (std::size_t i = 0; i < graph.values().size(); ++i) {
+      versions_.push_back({ValueId(static_cast<std::uint32_t>(i)), std::nullopt});
+      types_.push_back(graph.values()[i].desc.dtype);
     }
+  }
+
+  // How many nodes now run in half precision.
+  std::size_t run(RewriteLog& log) {
+    const std::size_t nodes = graph_.nodes().size();  // casts come behind them
     std::size_t halves = 0;
-    for (const Node& node : graph_.nodes()) halves += add(node, log) ? 1 : 0;
-    for (const ValueId id : graph_.outputs)
-      halved_.outputs.push_back(in(id, graph_.value(id).desc.dtype));
-    log.add("half precision in {} of {} layers", halves, graph_.nodes().size());
-    return std::move(halved_);
+    for (std::size_t i = 0; i < nodes; ++i)
+      halves += halve(NodeId(static_cast<std::uint32_t>(i)), log) ? 1 : 0;
+    log.add("half precision in {} of {} layers", halves, nodes);
+    return halves;
   }
 
  private:
-  // A value of the old graph in the new one: as it is computed, and cast to the other type.
+  // A value of the graph as it is computed, and cast to the other type.
   struct Versions {
-    ValueId own{};
+    ValueId own;
     std::optional<ValueId> cast;
   };
 
-  Versions& versions(ValueId id) { return values_[static_cast<std::size_t>(id)]; }
-  DType dtype(ValueId id) { return halved_.value(versions(id).own).desc.dtype; }
+  Versions& versions(ValueId id) { return versions_[static_cast<std::size_t>(id)]; }
+  DType type_before(ValueId id) const { return types_[static_cast<std::size_t>(id)]; }
+  bool is_half(ValueId id) { return graph_.value(versions(id).own).desc.dtype == DType::f16; }
   bool is_constant(ValueId id) const { return graph_.value(id).constant != nullptr; }
 
-  void add_source(ValueId id) {
-    const Value& value = graph_.value(id);
-    versions(id).own = value.constant ? halved_.add_constant(value.name, value.constant)
-                                      : halved_.add_input(value.name, value.desc);
-  }
-
-  // The value in that type, cast at most once. Who asks for an output by its name finds the old type.
+  // The value in that type, cast at most once.
   ValueId in(ValueId id, DType wanted) {
     Versions& known = versions(id);
-    if (dtype(id) == wanted) return known.own;
+    if (graph_.value(known.own).desc.dtype == wanted) return known.own;
     if (!known.cast) {
-      const std::string& name = graph_.value(id).name;
-      const bool is_named = graph_.is_output(id) && wanted == graph_.value(id).desc.dtype;
-      const std::string cast = fmt::format("{}.{}", name, to_string(wanted));
-      const NodeId node = halved_.add_node(cast, Cast{wanted}, {known.own}, {is_named ? name : cast});
-      known.cast = halved_.node(node).dst[0];
+      const std::string name = fmt::format("{}.{}", graph_.value(id).name, to_string(wanted));
+      known.cast = graph_.node(graph_.add_node(name, Cast{wanted}, {known.own}, {name})).dst[0];
     }
     return *known.cast;
   }
@@ -83,7 +77,7 @@ class Halving {
     std::vector<TensorDesc> src = graph_.descs(node.src);
     for (std::size_t i = 0; i < src.size(); ++i) {
       if (is_constant(node.src[i])) continue;
-      if (src[i].dtype != DType::f32) return std::nullopt;
+      if (type_before(node.src[i]) != DType::f32) return std::nullopt;
       src[i].dtype = DType::f16;
     }
     return src;
@@ -92,12 +86,12 @@ class Halving {
   bool runs_in_half(const Node& node) {
     const auto src = halved_operands(node);
     if (!src) return false;
-    const auto is_half = [&](ValueId id) { return dtype(id) == DType::f16; };
-    if (moves_bytes(node.op) && std::ranges::none_of(node.src, is_half)) return false;
-    if (moves_bytes(node.op) &&
-        std::ranges::any_of(node.src, [&](ValueId id) { return is_constant(id); }))
-      return false;
-    if (keeps_bytes(node.op)) return true;
+    if (moves_bytes(node.op)) {
+      const auto is_other = [&](ValueId id) { return is_constant(id); };
+      if (std::ranges::any_of(node.src, is_other)) return false;
+      if (std::ranges::none_of(node.src, [&](ValueId id) { return is_half(id); })) return false;
+      if (keeps_bytes(node.op)) return true;
+    }
     std::vector<TensorDesc> dst;
     try {
       dst = node.op.infer(*src);
@@ -108,30 +102,42 @@ class Halving {
   }
 
   // True when it runs in half precision.
-  bool add(const Node& node, RewriteLog& log) {
-    const bool is_half = runs_in_half(node);
-    std::vector<ValueId> src;
-    for (const ValueId id : node.src) {
-      const bool is_halved = is_half && !is_constant(id);
-      src.push_back(in(id, is_halved ? DType::f16 : graph_.value(id).desc.dtype));
-    }
-    std::vector<std::string> names;
-    for (const ValueId id : node.dst) {
-      const std::string& name = graph_.value(id).name;
-      names.push_back(is_half && graph_.is_output(id) ? name + ".f16" : name);
-    }
-    const NodeId added = halved_.add_node(node.name, node.op, std::move(src), std::move(names));
-    for (std::size_t i = 0; i < node.dst.size(); ++i)
-      versions(node.dst[i]).own = halved_.node(added).dst[i];
-    if (!is_half && !moves_bytes(node.op) && halved_operands(node))
+  bool halve(NodeId id, RewriteLog& log) {
+    const bool becomes_half = runs_in_half(graph_.node(id));
+    if (const Node& node = graph_.node(id);
+        !becomes_half && !moves_bytes(node.op) && halved_operands(node)) {
       log.add("{} {} stays in single precision: no kernel for f16", node.op.name(), node.name);
-    return is_half;
+    }
+    for (std::size_t i = 0; i < graph_.node(id).src.size(); ++i) {
+      const ValueId src = graph_.node(id).src[i];
+      const DType wanted = becomes_half && !is_constant(src) ? DType::f16 : type_before(src);
+      const ValueId read = in(src, wanted);  // may add a node
+      graph_.node(id).src[i] = read;
+    }
+    for (std::size_t i = 0; becomes_half && i < graph_.node(id).dst.size(); ++i) halve_result(id, i);
+    return becomes_half;
   }
 
-  const Graph& graph_;
+  void halve_result(NodeId id, std::size_t index) {
+    const ValueId result = graph_.node(id).dst[index];
+    graph_.value(result).desc.dtype = DType::f16;
+    if (!graph_.is_output(result)) return;
+    // The caller's value is what a cast makes of another, which the node computes.
+    const ValueId single = in(result, DType::f32);
+    const NodeId cast = *graph_.value(single).producer;
+    std::swap(graph_.value(result).desc, graph_.value(single).desc);
+    std::swap(graph_.value(result).producer, graph_.value(single).producer);
+    graph_.value(single).name = graph_.value(result).name + ".f16";
+    graph_.node(id).dst[index] = single;
+    graph_.node(cast).src = {single};
+    graph_.node(cast).dst = {result};
+    versions(result) = {single, result};
+  }
+
+  Graph& graph_;
   const Offered& is_offered_;
-  Graph halved_;
-  std::vector<Versions> values_;
+  std::vector<Versions> versions_;  // by the ids of before
+  std::vector<DType> types_;
 };
 
 // A cast to what the value is already, or back to what it was cast from.
@@ -176,10 +182,9 @@ bool fold_into_producer(Graph& graph, NodeId id, const Offered& is_offered, Rewr
 }  // namespace
 
 bool use_half_precision(Graph& graph, RewriteLog& log, const Offered& is_offered) {
-  Graph halved = Halving(graph, is_offered).run(log);
-  const bool changed = halved.nodes().size() != graph.nodes().size();  // else nothing was cast
-  halved.tidy();
-  graph = std::move(halved);
+  graph.tidy();
+  const bool changed = Halving(graph, is_offered).run(log) > 0;
+  graph.tidy();
   fold_casts(graph, log, is_offered);
   return changed;
 }

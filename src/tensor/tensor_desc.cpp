@@ -118,7 +118,6 @@ bool same_bytes(const Shape& shape, Layout a, Layout b) {
   const std::int64_t channels = channels_of(shape);
   // Without padding, a single pixel makes every order of channels and space the same.
   if (pixels_of(shape) == 1) return channels % a.block == 0 && channels % b.block == 0;
-  if (channels == 1) return a.block == 1 && b.block == 1;
   return a.block == b.block && a_last == b_last;
 }
 

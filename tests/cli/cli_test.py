@@ -153,6 +153,7 @@ class Words(Case):
             (["classify", photo, *model, "--batch", "99999999999999999999"], ["--batch"]),
             (["classify", photo, *model, "--threads", "-1"], ["--threads"]),
             (["classify", photo, *model, "--memory", "lots"], ["--memory", "zero-copy"]),
+            (["classify", photo, *model, "--precision", "fp8"], ["--precision", "fp32, tf32, fp16"]),
             (["classify", photo, *model, "--channels", "bgra"], ["--channels", "rgb"]),
             (["classify", photo, *model, "--resize", "stretch"], ["--resize", "squash"]),
             (["classify", photo, *model, "--mean", "1,2"], ["--mean", "1 or 3"]),
@@ -312,6 +313,27 @@ class Classify(Case):
         answers = [self.classify(photo, "--memory", policy, "--device", "cpu") for policy in ["auto", "copy", "zero-copy"]]
         self.assertEqual(answers[0], answers[1])
         self.assertEqual(answers[0], answers[2])
+
+    def test_precisions(self):
+        photo = png(self.dir / "a.png", GREEN)
+        for precision in ("tf32", "fp16"):
+            self.bad(1, "classify", photo, "--model", self.tiny, "--device", "cpu", "--precision", precision,
+                     says=["[precision] expected fp32", "device cpu", f"got {precision}; try"])
+        if '"opencl"' not in self.good("devices", "--json"):
+            self.skipTest("no OpenCL device here")
+        half = ["--device", "opencl", "--precision", "fp16"]
+        single = self.classify(photo, "--device", "opencl", "--precision", "fp32")[0]["top"]
+        for a, b in zip(self.classify(photo, *half)[0]["top"], single):
+            self.assertEqual(a["label"], b["label"])
+            self.assertAlmostEqual(a["score"], b["score"], delta=5e-3)
+        report = json.loads(self.good("classify", photo, "--model", self.tiny, "-v", "--json", *half))
+        self.assertEqual(report["precision"], "fp16")
+        self.assertEqual(json.loads(self.good("plan", self.tiny, "--json", *half))["precision"], "fp16")
+        self.assertIn(", in fp16", self.good("plan", self.tiny, *half))
+        self.assertNotIn("precision", json.loads(self.good("plan", self.tiny, "--json")))
+        # "auto" is a device that computes in it.
+        self.assertIn(" on opencl", self.good("plan", self.tiny, "--precision", "fp16"))
+        self.assertIn("in fp16", maru("classify", photo, "--model", self.tiny, "-v", *half)[2])
 
     def test_unoptimized_agrees(self):
         photo = png(self.dir / "a.png", GREEN)
@@ -564,6 +586,18 @@ class Pack(Case):
                 json.loads(data[offset:offset + length])
         self.assertEqual(data[document["sections"][3]["offset"]:][:4], b"red\n")
         self.assertEqual(document["sections"][4]["offset"] % 65536, 0)
+
+    def test_precision_is_kept(self):
+        if '"opencl"' not in self.good("devices", "--json"):
+            self.skipTest("no OpenCL device here")
+        document = json.loads(self.pack("--device", "opencl", "--precision", "fp16", "--json"))
+        self.assertEqual(document["precision"], "fp16")
+        self.assertIn("--precision fp16", self.good("info", self.file))
+        photo = png(self.dir / "a.png", GREEN)
+        answers = json.loads(self.good("classify", photo, "--model", self.file, "--json"))
+        self.assertEqual(answers[0]["top"][0]["label"], "green")
+        self.bad(1, "classify", photo, "--model", self.file, "--precision", "fp32",
+                 says=["expected fp16, in which it was packed, got fp32", "maru pack --precision fp32"])
 
     def test_every_verb_takes_it(self):
         self.pack()

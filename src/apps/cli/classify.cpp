@@ -9,6 +9,7 @@
 #include "apps/cli/image_list.h"
 #include "apps/cli/json.h"
 #include "apps/cli/model_flags.h"
+#include "apps/cli/tensors.h"
 #include "apps/cli/verb.h"
 #include "base/text.h"
 
@@ -246,21 +247,24 @@ class Classify final : public Verb {
     if (json_ && !verbose_) return print_json(out, list);
     if (!verbose_) return;
     if (json_) {
-      return print_json(
-          out,
-          {{"images", std::move(list)},
-           {"ms",
-            {{"load", ms_.load}, {"session", ms_.session}, {"decode", ms_.decode}, {"run", ms_.run}}},
-           {"runs", runs_},
-           {"arena_bytes", session.arena_bytes()},
-           {"load_copies", describe(model.copies())},
-           {"copies", describe(session.copies())}});
+      Json all{
+          {"images", std::move(list)},
+          {"ms",
+           {{"load", ms_.load}, {"session", ms_.session}, {"decode", ms_.decode}, {"run", ms_.run}}},
+          {"runs", runs_},
+          {"arena_bytes", session.arena_bytes()},
+          {"load_copies", describe(model.copies())},
+          {"copies", describe(session.copies())}};
+      add_precision(all, model.precision());
+      return print_json(out, all);
     }
+    const std::string precision = in_precision(model.precision());
+    const std::string planned = "model read and planned" + (precision.empty() ? "" : " " + precision);
     const auto row = [](const char* stage, double ms, std::string what) {
       return std::vector<std::string>{stage, fmt::format("{:.2f} ms", ms), std::move(what)};
     };
     std::string text =
-        table("<><", {row("load", ms_.load, "model read and planned"),
+        table("<><", {row("load", ms_.load, planned),
                       row("session", ms_.session,
                           human_bytes(static_cast<double>(session.arena_bytes())) + " arena"),
                       row("decode", ms_.decode, "all photos"),

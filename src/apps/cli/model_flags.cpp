@@ -57,9 +57,9 @@ void ModelFlags::add_execution(CommandLine& line) {
       options.memory);
   line.choice<Precision>(
       "--precision",
-      "What is computed in. fp32: single precision; tf32: products rounded where the device\n"
-      "has units for it; fp16: tensors in half precision, sums in single. Default:\n"
-      "fp32, or what a packed model is in.",
+      "fp32: single precision; tf32: products are rounded where the device has units for\n"
+      "that; fp16: tensors in half precision, sums in single. Default: fp32, or what a\n"
+      "packed model is in.",
       {{"fp32", Precision::fp32}, {"tf32", Precision::tf32}, {"fp16", Precision::fp16}}, precision_);
   line.flag("--tune",
             "Take the fastest variants of kernels, where the device has several: measured once\n"

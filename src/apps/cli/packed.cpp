@@ -1,7 +1,7 @@
 #include "apps/cli/packed.h"
 
+#include "apps/cli/tensors.h"
 #include "base/text.h"
-#include "tensor/tensor_desc.h"
 
 namespace maru::cli {
 
@@ -40,7 +40,7 @@ Json to_json(const PackedInfo& info) {
                 {"description", info.description}, {"batch", info.batch},
                 {"threads", info.threads},         {"optimized", info.optimized},
                 {"sections", std::move(sections)}};
-  if (info.precision != Precision::fp32) document["precision"] = to_string(info.precision);
+  add_precision(document, info.precision);
   return document;
 }
 

@@ -155,7 +155,7 @@ class Run final : public Verb {
     for (const Binding& output : outputs) {
       if (!output.file.empty()) npy::write(output.file, session.output(output.name));
     }
-    describe(out, session, outputs);
+    describe(out, model, session, outputs);
     return 0;
   }
 
@@ -191,7 +191,8 @@ class Run final : public Verb {
                                                                 : 1;
   }
 
-  void describe(Output& out, const Session& session, const std::vector<Binding>& outputs) const {
+  void describe(Output& out, const Model& model, const Session& session,
+                const std::vector<Binding>& outputs) const {
     Json list = Json::array();
     std::vector<std::vector<std::string>> rows{{"output", "shape", "min", "max", "file"}};
     for (const Binding& output : outputs) {
@@ -205,7 +206,11 @@ class Run final : public Verb {
       entry["file"] = output.file.empty() ? Json(nullptr) : Json(output.file);
       list.push_back(std::move(entry));
     }
-    if (json_) return print_json(out, {{"outputs", std::move(list)}});
+    if (json_) {
+      Json all{{"outputs", std::move(list)}};
+      add_precision(all, model.precision());
+      return print_json(out, all);
+    }
     out.write(table("<<>><", rows));
   }
 

@@ -24,4 +24,13 @@ inline Json to_json(const std::vector<TensorInfo>& tensors) {
   return list;
 }
 
+// What is said of a model that is not in single precision: nothing, or "in fp16".
+inline std::string in_precision(Precision precision) {
+  return precision == Precision::fp32 ? "" : fmt::format("in {}", to_string(precision));
+}
+// The same in an object.
+inline void add_precision(Json& object, Precision precision) {
+  if (precision != Precision::fp32) object["precision"] = to_string(precision);
+}
+
 }  // namespace maru::cli

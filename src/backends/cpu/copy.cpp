@@ -7,8 +7,41 @@
 namespace maru::cpu {
 namespace {
 
-bool is_known(const Layout& layout) {
-  return layout.kind == Layout::Kind::plain || layout.kind == Layout::Kind::blocked;
+bool is_known(const TensorDesc& desc) {
+  using Kind = Layout::Kind;
+  if (desc.layout.kind == Kind::channels_last) return desc.shape.rank() == 4;
+  return desc.layout.kind == Kind::plain || desc.layout.kind == Kind::blocked;
+}
+
+// Where elements of 4 axes are, in elements; `step` is from one channel to the next within a block.
+struct Strides {
+  explicit Strides(const TensorDesc& desc) : image(desc.image_stride()), block(desc.layout.block) {
+    const std::int64_t pixels = desc.shape.count(2, 4);
+    const bool is_last = desc.layout.kind == Layout::Kind::channels_last;
+    pixel = is_last ? image / pixels : block;
+    of_block = is_last ? 1 : pixels * block;
+  }
+  std::int64_t at(std::int64_t n, std::int64_t c, std::int64_t p) const {
+    return n * image + c / block * of_block + c % block + p * pixel;
+  }
+
+  std::int64_t image, block, pixel, of_block;
+};
+
+// One by one, for types that oneDNN does not move. Padding of blocks stays as it is.
+void copy_elements(const TensorView& src, const TensorView& dst) {
+  const auto size = static_cast<std::int64_t>(size_of(src.desc.dtype));
+  const Strides from(src.desc), to(dst.desc);
+  const Shape& shape = src.desc.shape;
+  for (std::int64_t n = 0; n < shape[0]; ++n) {
+    for (std::int64_t c = 0; c < shape[1]; ++c) {
+      for (std::int64_t p = 0; p < shape.count(2, 4); ++p) {
+        std::memcpy(dst.as<std::byte>() + to.at(n, c, p) * size,
+                    src.as<const std::byte>() + from.at(n, c, p) * size,
+                    static_cast<std::size_t>(size));
+      }
+    }
+  }
 }
 
 // Copies and changes of layout of one tensor, windows included.
@@ -18,8 +51,9 @@ class CopyProvider final : public Provider {
 
   void offer(const Call& call, const Cpu&, std::vector<Offer>& offers) const override {
     if (call.op.as<Identity>() == nullptr || call.dst.size() != 1) return;
-    if (!is_known(call.src[0].layout) || !is_known(call.dst[0].layout)) return;
-    if (!all_f32(call) && call.src[0].layout != call.dst[0].layout) return;
+    if (!is_known(call.src[0]) || !is_known(call.dst[0])) return;
+    if (call.src[0].shape.rank() != 4 && !all_f32(call) && call.src[0].layout != call.dst[0].layout)
+      return;
     Offer offer = same_layout_offer(*this, call, call.dst[0].layout.dense(),
                                     memory_seconds(static_cast<double>(call.src[0].bytes()) * 2));
     offer.src[0] = call.src[0].layout.dense();
@@ -29,10 +63,18 @@ class CopyProvider final : public Provider {
 
   std::unique_ptr<Kernel> compile(const Call& call, const Cpu&) const override {
     const ImageLoop loop(call);
-    if (loop.images() == 1 && call.src[0].layout == call.dst[0].layout) {
+    const bool is_whole =
+        loop.images() == 1 &&
+        !(call.src[0].layout.is_window() && call.src[0].layout.kind == Layout::Kind::channels_last);
+    if (is_whole && call.src[0].layout == call.dst[0].layout) {
       const std::size_t bytes = call.dst[0].bytes();
       return host_kernel("memcpy", [bytes](Views src, Views dst, std::span<std::byte>) {
         std::memcpy(dst[0].data, src[0].data, bytes);
+      });
+    }
+    if (!all_f32(call) && call.src[0].shape.rank() == 4) {
+      return host_kernel("by element", [](Views src, Views dst, std::span<std::byte>) {
+        copy_elements(src[0], dst[0]);
       });
     }
     if (!all_f32(call)) {

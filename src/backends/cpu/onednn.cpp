@@ -120,7 +120,15 @@ dnnl::memory::desc memory_desc(const Shape& shape, Tag tag) {
 }
 
 dnnl::memory::desc memory_desc(const TensorDesc& desc) {
-  MARU_ASSERT(desc.dtype == DType::f32 && !desc.layout.is_window());
+  MARU_ASSERT(desc.dtype == DType::f32);
+  if (desc.layout.kind == Layout::Kind::channels_last) {
+    MARU_ASSERT(desc.shape.rank() == 4);
+    const std::int64_t pixel = desc.image_stride() / desc.shape.count(2, 4);
+    return {dims_of(desc.shape),
+            dnnl::memory::data_type::f32,
+            {desc.image_stride(), 1, desc.shape[3] * pixel, pixel}};
+  }
+  MARU_ASSERT(!desc.layout.is_window());
   if (desc.layout.kind != Layout::Kind::blocked) {
     MARU_ASSERT(desc.layout.kind == Layout::Kind::plain);
     if (desc.shape.rank() == 0) return {{1}, dnnl::memory::data_type::f32, Tag::a};
@@ -138,7 +146,10 @@ ImageLoop::ImageLoop(const Call& call) {
 }
 
 TensorDesc ImageLoop::image(const TensorDesc& desc) const {
-  return split_ ? TensorDesc{desc.dtype, desc.shape.with(0, 1), desc.layout.dense()} : desc;
+  if (!split_) return desc;
+  // Channels last, a window is apart from its neighbours in every pixel, which strides can say.
+  const bool is_last = desc.layout.kind == Layout::Kind::channels_last;
+  return {desc.dtype, desc.shape.with(0, 1), is_last ? desc.layout : desc.layout.dense()};
 }
 
 Argument ImageLoop::argument(int id, bool is_dst, std::size_t operand, const TensorDesc& desc) const {

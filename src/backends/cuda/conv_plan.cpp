@@ -22,16 +22,25 @@ std::string_view name_of(ConvPlan::Math math) {
   return math == ConvPlan::Math::f16 ? "f16" : math == ConvPlan::Math::tf32 ? "tf32" : "f32";
 }
 
-// Multiply-adds a clock of a multiprocessor that the tile keeps busy, measured on an H200.
-double rate_of(const ConvTile& tile, ConvPlan::Math math) {
-  const double size = tile.pixels * tile.outputs;
-  const double tensor = size >= 16384  ? 1100
-                        : size >= 8192 ? 950
-                        : size >= 4096 ? 700
-                        : size >= 2048 ? 450
-                                       : 300;
-  const double plain = size >= 8192 ? 100 : size >= 4096 ? 90 : size >= 2048 ? 70 : 50;
-  return math == ConvPlan::Math::f16 ? tensor : math == ConvPlan::Math::tf32 ? tensor / 2 : plain;
+// What tiles cost, in the order of kConvTiles, measured by bench/kernels/cuda_conv on an H200: clocks
+// before and after the steps, clocks of a step of a block that has a multiprocessor for itself, and
+// multiply-adds a clock of one that is full.
+struct TileCost {
+  double ends, step, rate;
+};
+constexpr TileCost kTensorCosts[] = {
+    {7500, 1050, 810}, {6000, 850, 680}, {4700, 500, 590}, {3950, 350, 440}, {3400, 300, 370}};
+constexpr TileCost kPlainCosts[] = {
+    {7500, 5650, 85}, {6000, 4800, 83}, {4700, 1950, 77}, {3950, 1230, 69}, {3400, 1230, 55}};
+constexpr double kMeetClocks = 1500, kClock = 1.75e9;
+
+double seconds_of(const ConvPlan& plan, std::size_t tile, double blocks, double steps, double macs,
+                  int multiprocessors) {
+  TileCost cost = plan.math == ConvPlan::Math::f32 ? kPlainCosts[tile] : kTensorCosts[tile];
+  if (plan.math == ConvPlan::Math::tf32) cost.rate /= 2;
+  const double waves = std::ceil(blocks / multiprocessors);
+  const double clocks = cost.ends + std::max(waves * steps * macs / cost.rate, steps * cost.step);
+  return (clocks + (plan.splits > 1 ? kMeetClocks : 0)) / kClock;
 }
 
 }  // namespace
@@ -57,20 +66,18 @@ std::vector<ConvPlan> ConvPlan::candidates(const ConvShape& shape, Math math, So
     if (plan.is_pairs() && (tile.outputs > 64 || tile.pixels < 64)) continue;  // not made
     const std::int64_t blocks = tiles_for(shape.pixels(), tile.pixels) *
                                 tiles_for(shape.outputs / shape.groups, tile.outputs) * shape.groups;
-    constexpr int kMostSplits = 8, kBusy = 2, kLeastSteps = 2;
+    constexpr int kBusy = 2, kLeastSteps = 2;
     for (int splits = 1; splits <= kMostSplits; splits *= 2) {
       if (splits > 1 &&
           (blocks * splits > kBusy * device.multiprocessors || plan.steps() < kLeastSteps * splits))
         break;
       plan.splits = splits;
       plan.splits_meet = splits > 1 && device.capability >= 90;
-      const double clock = 1.7e9, own_steps = std::ceil(static_cast<double>(plan.steps()) / splits);
-      const double macs = static_cast<double>(tile.pixels) * tile.outputs * kStepChunks * plan.lanes();
-      const double busy = static_cast<double>(tiles_for(blocks * splits, device.multiprocessors)) *
-                          own_steps * macs / rate_of(tile, math);
-      constexpr double kStepLatency = 250, kStart = 3000, kMeet = 900;  // clocks
-      plan.seconds =
-          (kStart + std::max(busy, own_steps * kStepLatency) + (splits > 1 ? kMeet : 0)) / clock;
+      plan.seconds = seconds_of(
+          plan, static_cast<std::size_t>(&tile - kConvTiles), static_cast<double>(blocks) * splits,
+          std::ceil(static_cast<double>(plan.steps()) / splits),
+          static_cast<double>(tile.pixels) * tile.outputs * kStepChunks * plan.lanes(),
+          device.multiprocessors);
       all.push_back(plan);
     }
   }
@@ -140,6 +147,14 @@ std::array<unsigned, 3> ConvPlan::grid() const {
   const std::int64_t tiles = tiles_for(shape.pixels(), tile.pixels) *
                              tiles_for(shape.outputs / shape.groups, tile.outputs) * shape.groups;
   return {static_cast<unsigned>(tiles), 1, static_cast<unsigned>(splits)};
+}
+
+// What is never loaded needs no room, and more blocks find theirs.
+unsigned ConvPlan::shared_bytes() const {
+  const auto stages = std::min<std::int64_t>(tile.stages, tiles_for(steps(), splits));
+  const auto loaded =
+      static_cast<unsigned>(stages) * (conv_shared_bytes(tile) / static_cast<unsigned>(tile.stages));
+  return std::max(loaded, conv_sums_bytes(tile));
 }
 
 std::size_t ConvPlan::workspace_bytes() const {

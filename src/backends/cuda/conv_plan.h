@@ -51,6 +51,7 @@ struct ConvPlan {
   std::string function() const;  // "conv_f16_64x32"
   std::array<unsigned, 3> grid() const;
   std::array<unsigned, 3> block() const { return {static_cast<unsigned>(conv_threads(tile)), 1, 1}; }
+  unsigned shared_bytes() const;
   unsigned cluster() const {
     return splits_meet ? static_cast<unsigned>(splits) : 1;
   }  // blocks along z

@@ -32,7 +32,7 @@ std::vector<Stage> stages_of(const ConvPlan& plan, const ConvOperands& operands)
     return bound_params;
   };
   std::vector<Stage> stages{
-      stage(plan.function(), plan.grid(), plan.block(), bind, conv_shared_bytes(plan.tile))};
+      stage(plan.function(), plan.grid(), plan.block(), bind, plan.shared_bytes())};
   stages[0].cluster = plan.cluster();
   if (meets_in_memory) {
     const auto sum = [bind, splits = plan.splits](const Bound& bound) {

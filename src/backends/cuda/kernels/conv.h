@@ -15,19 +15,25 @@ namespace maru::cuda {
 
 constexpr int kChunkBytes = 16;
 constexpr int kStepChunks = 8;  // along a row of weights, loaded at once
-constexpr int kMostTaps = 16;   // along one axis
+constexpr int kMostTaps = 15;   // along one axis
+constexpr int kMostSplits = 8;  // blocks of a cluster, everywhere
 
 // Output pixels by outputs that a block computes, and loads in flight. "conv_f16_128x64" takes a block
 // of conv_threads().
 struct ConvTile {
   int pixels, outputs, stages;
 };
-constexpr ConvTile kConvTiles[] = {{128, 128, 3}, {128, 64, 3}, {64, 64, 4}, {64, 32, 4}, {32, 32, 4}};
+constexpr ConvTile kConvTiles[] = {{128, 128, 3}, {128, 64, 3}, {64, 64, 4}, {64, 32, 5}, {32, 32, 8}};
 constexpr int conv_threads(const ConvTile& tile) {
   return tile.pixels * tile.outputs > 8192 ? 256 : 128;
 }
 constexpr unsigned conv_shared_bytes(const ConvTile& tile) {
   return static_cast<unsigned>(tile.stages * (tile.pixels + tile.outputs) * kStepChunks * kChunkBytes);
+}
+// Of its sums, which follow what was loaded: rows of pixels, a little apart for the banks.
+constexpr int conv_sums_pitch(int outputs) { return outputs + 8; }
+constexpr unsigned conv_sums_bytes(const ConvTile& tile) {
+  return static_cast<unsigned>(tile.pixels * conv_sums_pitch(tile.outputs)) * 4;
 }
 
 // The grid is tiles of outputs of all groups, fastest, by tiles of pixels; 1; splits.

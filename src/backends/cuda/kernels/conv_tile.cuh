@@ -61,47 +61,67 @@ __device__ inline void load_matrices(unsigned (&to)[4], unsigned address) {
 }
 
 // The sums of a warp's kPixels x kOutputs, by tensor cores: two chunks of both operands at a time.
+// Small tiles wait for nothing but latencies: their matrices are loaded ahead, and every other product
+// goes to sums of its own.
 template <class Multiply, int kPixels, int kOutputs>
 struct MatrixSums {
-  static constexpr int kM = kPixels / 16, kN = kOutputs / 8;
-  float sums[kM][kN][4] = {};
+  static constexpr int kM = kPixels / 16, kN = kOutputs / 8, kPairs = kStepChunks / 2;
+  static constexpr int kAhead = kM * kN <= 4   ? kPairs
+                                : kM * kN <= 8 ? 2
+                                               : 1,
+                       kSets = kM * kN <= 4 ? 2 : 1;
+  float sums[kSets][kM][kN][4] = {};
 
   // Of rows from `pixels` and `outputs` on, multiples of 8.
   __device__ void add_step(unsigned pixels, unsigned outputs) {
     const unsigned lane = threadIdx.x % 32, swizzle = lane % 8;
     const unsigned a_row = pixels + lane % 16 * kRowBytes;
     const unsigned b_row = outputs + (lane % 8 + lane / 16 * 8) * kRowBytes;
-#pragma unroll
-    for (unsigned pair = 0; pair < kStepChunks / 2; ++pair) {
+    unsigned a[kAhead][kM][4], b[kAhead][kN / 2][4];
+    const auto load = [&](unsigned pair) {
       const unsigned a_chunk = ((2 * pair + lane / 16) ^ swizzle) * kChunkBytes;
       const unsigned b_chunk = ((2 * pair + lane / 8 % 2) ^ swizzle) * kChunkBytes;
-      unsigned a[kM][4], b[kN / 2][4];
 #pragma unroll
       for (int m = 0; m < kM; ++m) {
-        load_matrices(a[m], a_row + a_chunk + m * 16 * kRowBytes);
-        Multiply::prepare(a[m]);
+        load_matrices(a[pair % kAhead][m], a_row + a_chunk + m * 16 * kRowBytes);
+        Multiply::prepare(a[pair % kAhead][m]);
       }
 #pragma unroll
-      for (int n = 0; n < kN / 2; ++n) load_matrices(b[n], b_row + b_chunk + n * 16 * kRowBytes);
+      for (int n = 0; n < kN / 2; ++n) {
+        load_matrices(b[pair % kAhead][n], b_row + b_chunk + n * 16 * kRowBytes);
+      }
+    };
+#pragma unroll
+    for (int pair = 0; pair < kAhead - 1; ++pair) load(pair);
+#pragma unroll
+    for (int pair = 0; pair < kPairs; ++pair) {
+      if (pair + kAhead - 1 < kPairs) load(pair + kAhead - 1);
 #pragma unroll
       for (int m = 0; m < kM; ++m) {
 #pragma unroll
         for (int n = 0; n < kN; ++n) {
-          Multiply::add(sums[m][n], a[m], b[n / 2][n % 2 * 2], b[n / 2][n % 2 * 2 + 1]);
+          const unsigned(&two)[4] = b[pair % kAhead][n / 2];
+          Multiply::add(sums[pair % kSets][m][n], a[pair % kAhead][m], two[n % 2 * 2],
+                        two[n % 2 * 2 + 1]);
         }
       }
     }
   }
 
-  __device__ void store(float* to, int pitch) const {
+  __device__ void store(float* to, int pitch) {
     const int row = threadIdx.x % 32 / 4, column = threadIdx.x % 4 * 2;
 #pragma unroll
     for (int m = 0; m < kM; ++m) {
 #pragma unroll
       for (int n = 0; n < kN; ++n) {
+        float(&sum)[4] = sums[0][m][n];
+        if constexpr (kSets == 2) {
+#pragma unroll
+          for (int i = 0; i < 4; ++i) sum[i] += sums[1][m][n][i];
+        }
         float* at = to + (m * 16 + row) * pitch + n * 8 + column;
-        *reinterpret_cast<float2*>(at) = make_float2(sums[m][n][0], sums[m][n][1]);
-        *reinterpret_cast<float2*>(at + 8 * pitch) = make_float2(sums[m][n][2], sums[m][n][3]);
+        *reinterpret_cast<float2*>(at) = make_float2(sum[0], sum[1]);
+        *reinterpret_cast<float2*>(at + 8 * pitch) = make_float2(sum[2], sum[3]);
       }
     }
   }
@@ -249,24 +269,40 @@ struct Cluster {
 #endif
     __syncthreads();
   }
-  // What block `other` has where this one has `address` of shared memory.
-  __device__ float4 load(unsigned address, unsigned other) const {
-    float4 value;
+  // Of what all its blocks have here in shared memory, in their order.
+  __device__ float4 sum(const float* here) const {
 #if __CUDA_ARCH__ >= 900
+    if (blocks > 1) {
+      float4 part[kMostSplits];
+#pragma unroll
+      for (unsigned i = 0; i < kMostSplits; ++i) {
+        if (i < blocks) part[i] = load(shared_address(here), i);
+      }
+      float4 sum = part[0];
+#pragma unroll
+      for (unsigned i = 1; i < kMostSplits; ++i) {
+        if (i >= blocks) break;
+        sum = make_float4(sum.x + part[i].x, sum.y + part[i].y, sum.z + part[i].z, sum.w + part[i].w);
+      }
+      return sum;
+    }
+#endif
+    return *reinterpret_cast<const float4*>(here);
+  }
+
+ private:
+#if __CUDA_ARCH__ >= 900
+  __device__ static float4 load(unsigned address, unsigned block) {
+    float4 value;
     unsigned there;
-    asm("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(there) : "r"(address), "r"(other));
+    asm("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(there) : "r"(address), "r"(block));
     asm volatile("ld.shared::cluster.v4.f32 {%0, %1, %2, %3}, [%4];"
                  : "=f"(value.x), "=f"(value.y), "=f"(value.z), "=f"(value.w)
                  : "r"(there)
                  : "memory");
-#else
-    asm volatile("ld.shared.v4.f32 {%0, %1, %2, %3}, [%4];"
-                 : "=f"(value.x), "=f"(value.y), "=f"(value.z), "=f"(value.w)
-                 : "r"(address)
-                 : "memory");
-#endif
     return value;
   }
+#endif
 };
 
 // Taps along one axis that lie within the image, as bits; `start` is where the first one does.
@@ -290,29 +326,46 @@ __device__ inline void store4(__half* to, float4 value) {
   *reinterpret_cast<uint2*>(to) = *reinterpret_cast<const uint2*>(pair);
 }
 
+// What a thread does with its sums: 4 outputs of some pixels.
 template <class T>
-__device__ void finish4(const ConvParams& p, float4 sum, int pixel, int output, int first) {
-  const int left = p.outputs - output;  // of the group, whose first output is `first`
-  float value[4] = {sum.x, sum.y, sum.z, sum.w};
+struct Finish {
+  const ConvParams& p;
+  int left;  // outputs from here to the end of the group
+  T* to;     // of pixel 0
+  float bias[4];
+  bool is_aligned;
+
+  __device__ Finish(const ConvParams& params, int first, int output)
+      : p(params), left(params.outputs - output), to(static_cast<T*>(params.dst) + first + output) {
 #pragma unroll
-  for (int i = 0; i < 4; ++i) {
-    if (p.bias != nullptr && i < left) value[i] += p.bias[first + output + i];
-    value[i] = p.activation.kind == Activation::Kind::relu ? apply_relu(value[i], p.activation.alpha)
-                                                           : apply_other(p.activation, value[i]);
+    for (int i = 0; i < 4; ++i)
+      bias[i] = p.bias != nullptr && i < left ? p.bias[first + output + i] : 0;
+    is_aligned = left >= 4 && reinterpret_cast<std::uintptr_t>(to) % (4 * sizeof(T)) == 0 &&
+                 p.dst_pixel_stride % 4 == 0;
   }
-  T* to = static_cast<T*>(p.dst) + pixel * p.dst_pixel_stride + first + output;
-  if (left >= 4 && reinterpret_cast<std::uintptr_t>(to) % (4 * sizeof(T)) == 0) {
-    store4(to, make_float4(value[0], value[1], value[2], value[3]));
-    return;
-  }
+
+  __device__ void operator()(int pixel, float4 sum) const {
+    float value[4] = {sum.x + bias[0], sum.y + bias[1], sum.z + bias[2], sum.w + bias[3]};
+    if (p.activation.kind == Activation::Kind::relu) {
 #pragma unroll
-  for (int i = 0; i < 4; ++i) {
-    if (i < left) to[i] = from_float<T>(value[i]);
+      for (float& one : value) one = apply_relu(one, p.activation.alpha);
+    } else {
+#pragma unroll
+      for (float& one : value) one = apply_other(p.activation, one);
+    }
+    T* at = to + pixel * p.dst_pixel_stride;
+    if (is_aligned) return store4(at, make_float4(value[0], value[1], value[2], value[3]));
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      if (i < left) at[i] = from_float<T>(value[i]);
+    }
   }
-}
+};
 
 template <int kPixels, int kOutputs>
 constexpr int kTileThreads = conv_threads({kPixels, kOutputs, 0});
+template <int kOutputs>
+constexpr int kSumsPitch = conv_sums_pitch(kOutputs);
 
 // kPairs: a chunk is two pixels of 4 channels ("_pixels" in conv.h).
 template <class Math, int kPixels, int kOutputs, int kStages, bool kPairs>
@@ -333,13 +386,33 @@ __global__ void __launch_bounds__(kTileThreads<kPixels, kOutputs>)
   const int first_pixel = static_cast<int>(blockIdx.x) / all_tiles * kPixels;
   const int group = p.groups == 1 ? 0 : output_tile / p.group_tiles;
   const int first_output = (output_tile - group * p.group_tiles) * kOutputs;  // of the group
-  const int first_step = static_cast<int>(static_cast<long long>(p.steps) * blockIdx.z / gridDim.z);
-  const int end_step = static_cast<int>(static_cast<long long>(p.steps) * (blockIdx.z + 1) / gridDim.z);
+  const int first_step = static_cast<int>(p.steps * blockIdx.z / gridDim.z);
+  const int end_step = static_cast<int>(p.steps * (blockIdx.z + 1) / gridDim.z);
 
-  // A thread loads the same chunk of a few rows. Of pixels: where tap (0, 0) would lie, and which taps
-  // lie inside: bits from 0 for rows of taps, from 16 for columns.
+  // A thread loads the same chunk of a few rows, of weights first: nothing must be computed for them.
   const int chunk = threadIdx.x % kStepChunks, row = threadIdx.x / kStepChunks;
   const unsigned place = row * kRowBytes + (chunk ^ (row & 7)) * kChunkBytes;
+  const std::int64_t weight_row = static_cast<std::int64_t>(p.steps) * kRowBytes;
+  const char* weights =
+      static_cast<const char*>(p.weights) +
+      (static_cast<std::int64_t>(group) * p.outputs + first_output + row) * weight_row +
+      (static_cast<std::int64_t>(first_step) * kStepChunks + chunk) * kChunkBytes;
+  const auto load_weights = [&](int stage) {
+    const unsigned to = memory + stage * kStageBytes + kPixelBytes + place;
+#pragma unroll
+    for (int i = 0; i < kOutputPasses; ++i) {
+      copy_async<16>(to + i * kPass * kRowBytes, weights + i * kPass * weight_row,
+                     first_output + row + i * kPass < p.outputs);
+    }
+    weights += kRowBytes;
+  };
+#pragma unroll
+  for (int stage = 0; stage < kStages - 1; ++stage) {
+    if (first_step + stage < end_step) load_weights(stage);
+  }
+
+  // Of pixels: where tap (0, 0) would lie, and which taps lie inside: bits from 0 for rows of taps,
+  // from 16 for columns. Bits 15 and 31 are never set.
   const char* pixel[kPixelPasses];
   unsigned inside[kPixelPasses];
   const bool is_pointwise =
@@ -366,12 +439,6 @@ __global__ void __launch_bounds__(kTileThreads<kPixels, kOutputs>)
                 taps_inside(x, p.dilation_w, p.kernel_w, p.width) << 16;
   }
   const int columns = kPairs ? 1 : p.kernel_w;  // of taps, to walk over
-  const std::int64_t weight_row = static_cast<std::int64_t>(p.steps) * kRowBytes;
-  const char* weights =
-      static_cast<const char*>(p.weights) +
-      (static_cast<std::int64_t>(group) * p.outputs + first_output + row) * weight_row +
-      (static_cast<std::int64_t>(first_step) * kStepChunks + chunk) * kChunkBytes;
-
   // Where this thread's chunk of the next step lies: row and column of the tap, chunk within it.
   int tap_chunk = first_step * kStepChunks + chunk, tap_x = 0, tap_y = 0;
   if (tap_chunk >= p.tap_chunks) {
@@ -380,42 +447,26 @@ __global__ void __launch_bounds__(kTileThreads<kPixels, kOutputs>)
     tap_y = tap / columns;
     tap_x = tap - tap_y * columns;
   }
-  const auto load_step = [&](int stage) {
+  const auto load_pixels = [&](int stage) {
     const unsigned to = memory + stage * kStageBytes + place;
-    const bool is_tap = tap_y < p.kernel_h;
-    if constexpr (kPairs) {
-      const int x = 2 * tap_chunk;
-      const std::int64_t offset =
-          (static_cast<std::int64_t>(tap_y) * p.dilation_h * p.width + x * p.dilation_w) * pixel_bytes;
-      const std::int64_t next = offset + p.dilation_w * pixel_bytes;
+    const int x = kPairs ? 2 * tap_chunk : tap_x;
+    const unsigned wanted = tap_y < p.kernel_h ? 1u << tap_y | 1u << (16 + x) : 1u << 15;
+    const std::int64_t offset =
+        (static_cast<std::int64_t>(tap_y) * p.dilation_h * p.width + x * p.dilation_w) * pixel_bytes +
+        (kPairs ? 0 : tap_chunk * kChunkBytes);
 #pragma unroll
-      for (int i = 0; i < kPixelPasses; ++i) {
-        const bool is_row = is_tap && (inside[i] >> tap_y & 1) != 0;
-        const unsigned at = to + i * kPass * kRowBytes;
-        const bool has_first = is_row && (inside[i] >> (16 + x) & 1) != 0;
-        const bool has_second = is_row && x + 1 < kMostTaps && (inside[i] >> (17 + x) & 1) != 0;
-        copy_async<8>(at, has_first ? pixel[i] + offset : source, has_first);
-        copy_async<8>(at + 8, has_second ? pixel[i] + next : source, has_second);
-      }
-    } else {
-      const std::int64_t offset =
-          (static_cast<std::int64_t>(tap_y) * p.dilation_h * p.width + tap_x * p.dilation_w) *
-              pixel_bytes +
-          tap_chunk * kChunkBytes;
-#pragma unroll
-      for (int i = 0; i < kPixelPasses; ++i) {
-        const bool is_there = is_tap && (inside[i] >> tap_y & inside[i] >> (16 + tap_x) & 1) != 0;
-        copy_async<16>(to + i * kPass * kRowBytes, is_there ? pixel[i] + offset : source, is_there);
+    for (int i = 0; i < kPixelPasses; ++i) {
+      const unsigned at = to + i * kPass * kRowBytes;
+      const bool is_there = (inside[i] & wanted) == wanted;
+      if constexpr (kPairs) {
+        const unsigned next = tap_y < p.kernel_h ? 1u << tap_y | 1u << (17 + x) : 1u << 15;
+        copy_async<8>(at, pixel[i] + offset, is_there);
+        copy_async<8>(at + 8, pixel[i] + offset + p.dilation_w * pixel_bytes,
+                      (inside[i] & next) == next);
+      } else {
+        copy_async<16>(at, pixel[i] + offset, is_there);
       }
     }
-#pragma unroll
-    for (int i = 0; i < kOutputPasses; ++i) {
-      const bool is_there = first_output + row + i * kPass < p.outputs;
-      copy_async<16>(to + kPixelBytes + i * kPass * kRowBytes,
-                     is_there ? weights + i * kPass * weight_row : static_cast<const char*>(p.weights),
-                     is_there);
-    }
-    weights += kRowBytes;
     tap_chunk += kStepChunks;
     while (tap_chunk >= p.tap_chunks) {
       tap_chunk -= p.tap_chunks;
@@ -435,7 +486,7 @@ __global__ void __launch_bounds__(kTileThreads<kPixels, kOutputs>)
 
 #pragma unroll
   for (int stage = 0; stage < kStages - 1; ++stage) {
-    if (first_step + stage < end_step) load_step(stage);
+    if (first_step + stage < end_step) load_pixels(stage);
     commit_copies();
   }
   int stage = 0;
@@ -443,7 +494,10 @@ __global__ void __launch_bounds__(kTileThreads<kPixels, kOutputs>)
     wait_for_copies<kStages - 2>();
     __syncthreads();
     const int ahead = stage == 0 ? kStages - 1 : stage - 1;
-    if (step + kStages - 1 < end_step) load_step(ahead);
+    if (step + kStages - 1 < end_step) {
+      load_pixels(ahead);
+      load_weights(ahead);
+    }
     commit_copies();
     const unsigned at = memory + stage * kStageBytes;
     sums.add_step(at + warp_pixel * kRowBytes, at + kPixelBytes + warp_output * kRowBytes);
@@ -453,35 +507,34 @@ __global__ void __launch_bounds__(kTileThreads<kPixels, kOutputs>)
   __syncthreads();
 
   // Through shared memory, so that whole lines are written, and that splits can be summed.
-  constexpr int kPitch = kOutputs + 8, kQuads = kOutputs / 4;
+  constexpr int kPitch = kSumsPitch<kOutputs>, kQuads = kOutputs / 4;
   static_assert(kPixels * kPitch * sizeof(float) <= kStages * kStageBytes);
   float* tile = reinterpret_cast<float*>(shared);
   sums.store(tile + warp_pixel * kPitch + warp_output, kPitch);
   const Cluster cluster;
   cluster.sync();
   const int first_row = static_cast<int>(kPixels * cluster.rank / cluster.blocks);
-  const int end_row = static_cast<int>(kPixels * (cluster.rank + 1) / cluster.blocks);
-  for (int i = first_row * kQuads + threadIdx.x; i < end_row * kQuads; i += kThreads) {
-    const int at = first_pixel + i / kQuads, output = first_output + i % kQuads * 4;
-    if (at >= p.pixels || output >= p.outputs) continue;
-    const unsigned address =
-        memory + (i / kQuads * kPitch + i % kQuads * 4) * static_cast<unsigned>(sizeof(float));
-    float4 sum = cluster.load(address, 0);
-    for (unsigned other = 1; other < cluster.blocks; ++other) {
-      const float4 more = cluster.load(address, other);
-      sum = make_float4(sum.x + more.x, sum.y + more.y, sum.z + more.z, sum.w + more.w);
-    }
-    if (p.partial == nullptr) {
-      finish4<Element>(p, sum, at, output, group * p.outputs);
-      continue;
-    }
-    const std::int64_t all = static_cast<std::int64_t>(p.outputs) * p.groups;
-    float* to = p.partial + (static_cast<std::int64_t>(blockIdx.z) * p.pixels + at) * all +
-                group * p.outputs + output;
-    const float value[4] = {sum.x, sum.y, sum.z, sum.w};
+  const int end_row =
+      min(static_cast<int>(kPixels * (cluster.rank + 1) / cluster.blocks), p.pixels - first_pixel);
+  static_assert(kThreads % kQuads == 0, "a thread has the same outputs of every pixel");
+  const int quad = threadIdx.x % kQuads, output = first_output + quad * 4;
+  const Finish<Element> finish(p, group * p.outputs, output);
+  if (finish.left > 0) {
+    for (int at = first_row + threadIdx.x / kQuads; at < end_row; at += kThreads / kQuads) {
+      const float4 sum = cluster.sum(tile + at * kPitch + quad * 4);
+      if (p.partial == nullptr) {
+        finish(first_pixel + at, sum);
+        continue;
+      }
+      float* to =
+          p.partial +
+          (static_cast<std::int64_t>(blockIdx.z) * p.pixels + first_pixel + at) * p.outputs * p.groups +
+          group * p.outputs + output;
+      const float value[4] = {sum.x, sum.y, sum.z, sum.w};
 #pragma unroll
-    for (int k = 0; k < 4; ++k) {
-      if (output + k < p.outputs) to[k] = value[k];
+      for (int i = 0; i < 4; ++i) {
+        if (i < finish.left) to[i] = value[i];
+      }
     }
   }
   if (cluster.blocks > 1) cluster.sync();  // its shared memory is read until here
