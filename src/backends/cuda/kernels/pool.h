@@ -1,3 +1,4 @@
+// The parameters of pool_*: maximum or average of windows. Plain structs, for both sides.
 #pragma once
 
 #include "backends/cuda/kernels/images.h"

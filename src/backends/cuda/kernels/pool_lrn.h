@@ -1,3 +1,4 @@
+// The parameters of pool_lrn_* and lrn_pool_*: both operators at once. A plain struct, for both sides.
 #pragma once
 
 #include "backends/cuda/kernels/lrn.h"
