@@ -64,7 +64,8 @@ bool merge_siblings(Graph& graph, RewriteLog& log, std::size_t least = 2, std::i
 using Offered = std::function<bool(const Op& op, Descs src, Descs dst, std::span<const bool> constant)>;
 
 // Half precision: every node that is offered with data in f16 has it so, views where their operands
-// have it; constants stay f32. Values are cast where f16 and f32 meet, each once. Inputs and outputs of
+// have it; constants stay f32, and so does what a last softmax reads, where no layer with parameters
+// makes it. Values are cast where f16 and f32 meet, each once. Inputs and outputs of
 // the graph keep their types. Ends with fold_casts().
 bool use_half_precision(Graph& graph, RewriteLog& log, const Offered& is_offered);
 
