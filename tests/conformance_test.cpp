@@ -7,6 +7,7 @@
 #include <cmath>
 #include <numeric>
 #include <optional>
+#include <ostream>
 
 #include "base/error.h"
 #include "device/registry.h"
@@ -19,6 +20,10 @@ namespace {
 struct Subject {
   Case test;
   std::string op;
+
+  friend void PrintTo(const Subject& subject, std::ostream* out) {
+    *out << subject.op << " " << subject.test.name;
+  }
 };
 
 bool is_real(DType dtype) { return dtype == DType::f32 || dtype == DType::f16; }

@@ -119,17 +119,45 @@ struct Session::State {
     const Port& pixels = port(model->photos->pixels);
     if (std::erase_if(bound, [&](const Bound& b) { return b.region == pixels.region; }) > 0) {
       slots.assign(slots.size(), {});  // the caller's photo is not ours
-      slot_bytes = 0;
+      slot_bytes = spacing = 0;
     }
-    if (bytes <= slot_bytes) return;
+    if (bytes <= slot_bytes) return spread(bytes);
     const std::int64_t larger = round_up(std::max(bytes, slot_bytes * 2), kFrameUnit);
     stop_looking(pixels.region);
     const Heap& heap = *model->plan.regions[pixels.region].heap;
     Buffer room = heap.allocate(static_cast<std::size_t>(larger * model->batch), pixels.name);
-    std::vector<Frame> moved = move_photos(room, larger);
+    spacing = round_up(bytes, kFrameUnit);
+    std::vector<Frame> moved = move_photos(room, spacing);
     executor.rebind(pixels.region, std::move(room), {model->batch, larger});
     slots = std::move(moved);
     slot_bytes = larger;
+  }
+
+  // Photos lie as close together as the largest of them allows, so that a copy of all of them is one of
+  // little else. Where one comes that is larger, the others move apart.
+  void spread(std::int64_t bytes) {
+    const std::int64_t wanted = round_up(bytes, kFrameUnit);
+    if (wanted <= spacing) return;
+    const auto is_there = [](const Frame& frame) { return frame.height > 0; };
+    if (std::ranges::none_of(slots, is_there)) {
+      spacing = wanted;
+      return;
+    }
+    spacing = std::min(std::max(wanted, 2 * spacing), slot_bytes);
+    const Port& pixels = port(model->photos->pixels);
+    stop_looking(pixels.region);
+    const HostView view = memory(model->photos->pixels)
+                              .map(Access::read_write, 0,
+                                   static_cast<std::size_t>(spacing * model->batch), &executor.queue());
+    for (std::size_t slot = slots.size(); slot-- > 1;) {  // the last first: none is written over
+      Frame& frame = slots[slot];
+      if (frame.height == 0) continue;
+      const std::int64_t begin = static_cast<std::int64_t>(slot) * spacing;
+      std::memmove(view.bytes().data() + begin,
+                   view.bytes().data() + std::int64_t{frame.offset_16} * kFrameUnit, bytes_of(frame));
+      frame.offset_16 = static_cast<std::int32_t>(begin / kFrameUnit);
+      grown.count(grow_entry, bytes_of(frame), 0);
+    }
   }
 
   // Every photo that is there, to its place in `room`, where slots are `room_bytes` apart. Returns
@@ -283,7 +311,8 @@ struct Session::State {
   std::vector<Bound> bound;                         // the caller's memory
   std::vector<std::optional<HostView>> views;       // per region; end before the executor's queue
   std::vector<std::optional<HostView>> slot_views;  // of photos
-  std::int64_t slot_bytes = 0;
+  std::int64_t slot_bytes = 0;  // room of each, and
+  std::int64_t spacing = 0;     // from one photo to the next
   std::vector<Frame> slots, told;  // zero height: no photo; as the network was told last
   Ledger grown;  // photos that moved into a larger buffer, and copies of the caller's memory
   std::size_t grow_entry = 0, photo_entry = 0;
@@ -300,7 +329,7 @@ std::span<std::uint8_t> Session::photo(std::int64_t width, std::int64_t height, 
   check_photo(width, height);
   const std::int64_t bytes = width * height * 3;
   state_->reserve(bytes);
-  const std::int64_t offset = slot * state_->slot_bytes;
+  const std::int64_t offset = slot * state_->spacing;
   const std::span<std::byte> pixels =
       state_->look_at_slot(slot, static_cast<std::size_t>(offset), static_cast<std::size_t>(bytes));
   state_->slots[static_cast<std::size_t>(slot)] = {

@@ -45,7 +45,7 @@ void Cast::reference(Views src, Views dst) const {
 
 Operator cast_operator() {
   Operator op = operator_of<Cast>();
-  const auto add = [&](std::string name, Shape shape, double most = 8) {
+  const auto add = [&](const std::string& name, Shape shape, double most = 8) {
     op.cases.push_back(make_case(name + " to half", Cast{DType::f16}, {f32(shape)}, -most, most));
     op.cases.push_back(make_case(name + " to single", Cast{}, {f16(shape)}, -most, most));
   };

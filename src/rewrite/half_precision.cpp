@@ -37,6 +37,10 @@ class Halving {
       versions_.push_back({ValueId(static_cast<std::uint32_t>(i)), std::nullopt});
       types_.push_back(graph.values()[i].desc.dtype);
     }
+    keeps_digits_.resize(graph.nodes().size());
+    for (const Node& node : graph.nodes()) {
+      if (node.op.as<Softmax>() && graph.is_output(node.dst[0])) keep_digits_before(node);
+    }
   }
 
   // How many nodes now run in half precision.
@@ -60,6 +64,22 @@ class Halving {
   DType type_before(ValueId id) const { return types_[static_cast<std::size_t>(id)]; }
   bool is_half(ValueId id) { return graph_.value(versions(id).own).desc.dtype == DType::f16; }
   bool is_constant(ValueId id) const { return graph_.value(id).constant != nullptr; }
+
+  // What rounding to a half does to the operand of an exponential comes back as large as that is:
+  // scores of SqueezeNet, which averages its logits last, were off by 5e-3 instead of 1e-3. So from the
+  // last layer with parameters on, where there is more than the softmax itself, nothing is rounded.
+  void keep_digits_before(const Node& softmax) {
+    std::vector<NodeId> last{graph_.id_of(softmax)};
+    bool computes = false;
+    for (;;) {
+      const auto source = only_source(graph_, last.back());
+      if (!source || graph_.node(*source).src.size() != 1) break;
+      last.push_back(*source);
+      computes |= !moves_bytes(graph_.node(*source).op);
+    }
+    if (!computes) return;
+    for (const NodeId id : last) keeps_digits_[static_cast<std::size_t>(id)] = true;
+  }
 
   // The value in that type, cast at most once.
   ValueId in(ValueId id, DType wanted) {
@@ -103,10 +123,12 @@ class Halving {
 
   // True when it runs in half precision.
   bool halve(NodeId id, RewriteLog& log) {
-    const bool becomes_half = runs_in_half(graph_.node(id));
+    const bool keeps_digits = keeps_digits_[static_cast<std::size_t>(id)];
+    const bool becomes_half = !keeps_digits && runs_in_half(graph_.node(id));
     if (const Node& node = graph_.node(id);
         !becomes_half && !moves_bytes(node.op) && halved_operands(node)) {
-      log.add("{} {} stays in single precision: no kernel for f16", node.op.name(), node.name);
+      log.add("{} {} stays in single precision: {}", node.op.name(), node.name,
+              keeps_digits ? "scores come of it" : "no kernel for f16");
     }
     for (std::size_t i = 0; i < graph_.node(id).src.size(); ++i) {
       const ValueId src = graph_.node(id).src[i];
@@ -138,6 +160,7 @@ class Halving {
   const Offered& is_offered_;
   std::vector<Versions> versions_;  // by the ids of before
   std::vector<DType> types_;
+  std::vector<bool> keeps_digits_;  // by node: no half, whatever is offered
 };
 
 // A cast to what the value is already, or back to what it was cast from.

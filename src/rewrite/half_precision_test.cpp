@@ -7,6 +7,7 @@
 #include "ops/lrn.h"
 #include "ops/pool.h"
 #include "ops/preprocess.h"
+#include "ops/reshape.h"
 #include "ops/slice.h"
 #include "ops/softmax.h"
 #include "rewrite/test_graphs.h"
@@ -135,6 +136,26 @@ TEST(HalfPrecision, FoldsCastsIntoPreprocessingAndSoftmax) {
             "folded cast data.f16 into preprocess\n"
             "folded cast prob.f32 into prob");
   EXPECT_NO_THROW(graph.verify());
+}
+
+TEST(HalfPrecision, KeepsTheDigitsOfLogits) {
+  Builder b;
+  const ValueId c = b.add("conv", conv(4), {b.input("data", {1, 3, 5, 5})});
+  const ValueId p = b.add("pool", Pool{Pool::Kind::average, {}, true}, {c});
+  b.output(b.add("prob", Softmax{}, {b.add("flat", Flatten{}, {p})}));
+  RewriteLog log;
+  EXPECT_EQ(typed(halved(b.graph, all_but({}), &log)),
+            "data.f16:f16 = cast(data:f32)\n"
+            "conv:f16 = conv(data.f16:f16)\n"
+            "conv.f32:f32 = cast(conv:f16)\n"
+            "pool:f32 = pool(conv.f32:f32)\n"
+            "flat:f32 = flatten(pool:f32)\n"
+            "prob:f32 = softmax(flat:f32)\n"
+            "prob:f32");
+  EXPECT_EQ(text(log),
+            "pool pool stays in single precision: scores come of it\n"
+            "softmax prob stays in single precision: scores come of it\n"
+            "half precision in 1 of 4 layers");
 }
 
 TEST(HalfPrecision, KeepsCastsOfWhatSomebodyElseReads) {

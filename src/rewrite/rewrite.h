@@ -68,7 +68,8 @@ using Offered = std::function<bool(const Op& op, Descs src, Descs dst, std::span
 bool fuse_pool_lrn(Graph& graph, RewriteLog& log, const Offered& is_offered);
 
 // Half precision: every node that is offered with data in f16 has it so, views where their operands
-// have it; constants stay f32. Values are cast where f16 and f32 meet, each once. Inputs and outputs of
+// have it; constants stay f32, and so does what a last softmax reads, where no layer with parameters
+// makes it. Values are cast where f16 and f32 meet, each once. Inputs and outputs of
 // the graph keep their types. Ends with fold_casts().
 bool use_half_precision(Graph& graph, RewriteLog& log, const Offered& is_offered);
 

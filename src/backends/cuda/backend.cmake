@@ -7,7 +7,7 @@ option(MARU_CUDA "Build the CUDA module where nvcc is found" ON)
 set_property(SOURCE ${folder}/module.cpp APPEND PROPERTY COMPILE_DEFINITIONS
              MARU_CUDA_MODULE_FOLDER="${CMAKE_INSTALL_FULL_LIBDIR}")
 
-if(NOT MARU_CUDA)
+if(NOT MARU_CUDA OR MARU_SANITIZE)  # the sanitizers know nothing of GPUs, and NVIDIA's runtime nothing of them
   return()
 endif()
 # nvcc is often where its installer put it, and not on the PATH.

@@ -34,8 +34,8 @@ class CudaLaunch final : public Launch {
 std::unique_ptr<Launch> combine(const Runtime& runtime, std::span<const OrderedLaunch> launches,
                                 bool flags);
 
-// Whether a word in mapped memory shows the end of work sooner than the driver's own wait: both are
-// tried, some tens of microseconds each.
+// Whether a word in mapped memory shows the end of a graph sooner than the driver's own wait for it:
+// both are tried, for some hundreds of microseconds.
 bool sees_flags_sooner(const Runtime& runtime);
 
 }  // namespace maru::cuda

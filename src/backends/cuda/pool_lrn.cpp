@@ -7,6 +7,8 @@
 namespace maru::cuda {
 namespace {
 
+constexpr std::int64_t kMostBlocksDown = 65535;  // CUDA's limit of a grid's second extent
+
 // Where channels are neighbours, and a block's threads are enough for all of a pixel.
 class PoolLrnProvider final : public Provider {
  public:
@@ -18,6 +20,7 @@ class PoolLrnProvider final : public Provider {
     if (op == nullptr || !dtype || !is_countable(call)) return;
     if (op->lrn.region != Lrn::Region::across || (op->lrn.size != 3 && op->lrn.size != 5)) return;
     if (divide_up(call.src[0].shape[1], vector_of(*dtype)) > kPoolLrnThreads) return;
+    if (op->order == PoolLrn::Order::lrn_first && !fits_tiles(*op, call.src[0])) return;
     const auto bytes = static_cast<double>(call.src[0].bytes() + call.dst[0].bytes());
     for (const Layout layout : natural_layouts(call)) {
       if (layout.kind != Layout::Kind::channels_last) continue;
@@ -46,9 +49,14 @@ class PoolLrnProvider final : public Provider {
       return bound_params;
     };
     if (op.order == PoolLrn::Order::lrn_first) {
+      const std::int64_t tiles = divide_up(call.dst[0].shape[2], kLrnPoolSide) *
+                                 divide_up(call.dst[0].shape[3], kLrnPoolSide) *
+                                 divide_up(vectors, kLrnPoolVectors);
       return std::make_unique<CudaKernel>(
           runtime, "pool_lrn lrn first",
-          std::vector{spread(runtime, function_of("lrn_pool", dtype), pixels * vectors, bind)});
+          std::vector{stage(function_of("lrn_pool", dtype),
+                            {static_cast<unsigned>(tiles), params.pool.images, 1},
+                            {kLrnPoolThreads, 1, 1}, bind)});
     }
     return std::make_unique<CudaKernel>(
         runtime, "pool_lrn pool first",
@@ -58,6 +66,14 @@ class PoolLrnProvider final : public Provider {
   }
 
  private:
+  static bool fits_tiles(const PoolLrn& op, const TensorDesc& src) {
+    const Window window = op.pool.window_for(src);
+    std::int64_t taps = 1;
+    for (std::size_t axis = 0; axis < 2; ++axis)
+      taps *= (kLrnPoolSide - 1) * window.stride[axis] + window.kernel[axis];
+    return op.pool.kind == Pool::Kind::max && taps <= kLrnPoolTaps && src.shape[0] <= kMostBlocksDown;
+  }
+
   // As many as its threads are enough for, but some blocks for every multiprocessor.
   static std::int64_t pixels_of_a_block(const Runtime& runtime, std::int64_t vectors,
                                         std::int64_t pixels) {

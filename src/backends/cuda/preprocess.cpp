@@ -44,24 +44,26 @@ class PreprocessProvider final : public Provider {
     params.scale = normalise.scale;
     params.is_crop = normalise.fit == Normalise::Fit::crop;
     params.is_bgr = normalise.bgr;
-    const auto blocks = [](std::int64_t extent, int of) {
-      return static_cast<unsigned>(divide_up(extent, of));
-    };
+    // Enough blocks for every multiprocessor, few of them that read a frame.
+    constexpr std::int64_t kBlocksEach = 16;
+    const std::int64_t columns = divide_up(op.width, kPreprocessColumns);
+    const std::int64_t wanted = divide_up(kBlocksEach * runtime.facts().multiprocessors,
+                                          std::max<std::int64_t>(columns * dst.shape[0], 1));
+    const std::int64_t rows = std::min(divide_up(op.height, kPreprocessRows), wanted);
     const auto photos = static_cast<unsigned>(std::min<std::int64_t>(dst.shape[0], kMostBlocksDeep));
     return std::make_unique<CudaKernel>(
         runtime, "preprocess",
-        std::vector{
-            stage(function_of("preprocess", dst.dtype),
-                  {blocks(op.width, kPreprocessColumns), blocks(op.height, kPreprocessRows), photos},
-                  {kPreprocessColumns, kPreprocessRows, 1}, [params](const Bound& bound) {
-                    PreprocessParams bound_params = params;
-                    bound_params.pixels = bound.src<std::uint8_t>(0);
-                    bound_params.frames = bound.src<std::int32_t>(1);
-                    bound_params.bytes = bound.src_desc(0).count();
-                    bound_params.dst = bound.dst(0);
-                    bound_params.is_aligned = is_aligned(bound_params.dst, 0);
-                    return bound_params;
-                  })});
+        std::vector{stage(function_of("preprocess", dst.dtype),
+                          {static_cast<unsigned>(columns), static_cast<unsigned>(rows), photos},
+                          {kPreprocessColumns, kPreprocessRows, 1}, [params](const Bound& bound) {
+                            PreprocessParams bound_params = params;
+                            bound_params.pixels = bound.src<std::uint8_t>(0);
+                            bound_params.frames = bound.src<std::int32_t>(1);
+                            bound_params.bytes = bound.src_desc(0).count();
+                            bound_params.dst = bound.dst(0);
+                            bound_params.is_aligned = is_aligned(bound_params.dst, 0);
+                            return bound_params;
+                          })});
   }
 };
 

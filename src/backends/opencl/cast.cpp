@@ -46,9 +46,9 @@ void run_cast(const Runtime& runtime, bool narrows, cl_mem src, cl_mem dst, std:
   const KernelHandle kernel(clCreateKernel(cast_program(runtime, narrows), "cast", &code));
   check(code, "clCreateKernel");
   const cl_ulong zero = 0, run = count;
-  check(clSetKernelArg(kernel.get(), 0, sizeof src, &src), "clSetKernelArg");
+  check(clSetKernelArg(kernel.get(), 0, sizeof(cl_mem), &src), "clSetKernelArg");
   check(clSetKernelArg(kernel.get(), 1, sizeof zero, &zero), "clSetKernelArg");
-  check(clSetKernelArg(kernel.get(), 2, sizeof dst, &dst), "clSetKernelArg");
+  check(clSetKernelArg(kernel.get(), 2, sizeof(cl_mem), &dst), "clSetKernelArg");
   for (cl_uint i = 3; i < 6; ++i)
     check(clSetKernelArg(kernel.get(), i, sizeof zero, &zero), "clSetKernelArg");
   check(clSetKernelArg(kernel.get(), 6, sizeof run, &run), "clSetKernelArg");

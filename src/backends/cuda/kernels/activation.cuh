@@ -42,4 +42,16 @@ __device__ inline float apply(const Activation& activation, float x) {
   return x;
 }
 
+// The usual ones are told apart once for all elements.
+template <int N>
+__device__ void apply_all(const Activation& activation, float (&value)[N]) {
+  if (activation.kind == Activation::Kind::relu) {
+#pragma unroll
+    for (float& one : value) one = apply_relu(one, activation.alpha);
+  } else {
+#pragma unroll
+    for (float& one : value) one = apply(activation, one);
+  }
+}
+
 }  // namespace maru::cuda

@@ -1,3 +1,5 @@
+// The parameters of cast_*: rows of elements from one type to the other. A plain struct, for both
+// sides.
 #pragma once
 
 #include "backends/cuda/kernels/rows.h"

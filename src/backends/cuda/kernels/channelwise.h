@@ -1,3 +1,4 @@
+// The parameters of channelwise_*: Scale, Bias, PReLU and BatchNorm. Plain structs, for both sides.
 #pragma once
 
 #include "backends/cuda/kernels/rows.h"

@@ -1,3 +1,4 @@
+// The parameters of copy: bytes from one place to another. A plain struct, for both sides.
 #pragma once
 
 #include <cstdint>

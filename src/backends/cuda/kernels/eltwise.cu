@@ -32,8 +32,7 @@ __global__ void eltwise(EltwiseParams p) {
 #pragma unroll
     for (int i = 0; i < N; ++i) result[i] = combine(p.kind, result[i], value[i], p.factor[k]);
   }
-#pragma unroll
-  for (float& one : result) one = apply(p.activation, one);
+  apply_all(p.activation, result);
   store(result, static_cast<T*>(p.dst) + part.row * p.dst_stride + part.first, part.count,
         p.is_aligned);
 }

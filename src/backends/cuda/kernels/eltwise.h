@@ -1,3 +1,4 @@
+// The parameters of eltwise_*: several tensors to one. A plain struct, for both sides.
 #pragma once
 
 #include "backends/cuda/kernels/activation.h"

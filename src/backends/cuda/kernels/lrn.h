@@ -1,3 +1,4 @@
+// The parameters of lrn_*: local response normalisation. Plain structs, for both sides.
 #pragma once
 
 #include "backends/cuda/kernels/images.h"

@@ -16,52 +16,44 @@ __global__ void pool(PoolParams p) {
   T* dst = static_cast<T*>(p.dst) + spot.image * p.dst_strides.image +
            spot.channel * p.dst_strides.channel + spot.pixel * p.dst_strides.pixel;
   float result[N];
-  pool_taps<N>(window.kind, taps_of(window, spot.pixel), result, [&](int y, int x, float(&value)[N]) {
-    load(src + (y * window.width + x) * p.src_strides.pixel, spot.count, p.is_aligned, value);
-  });
+  pool_at(p, spot.pixel, src, spot.count, result);
   store(result, dst, spot.count, p.is_aligned);
 }
 
 // Of the whole image, whose pixels would take one thread long. x: vectors; y: images.
 template <class T>
 __global__ void pool_global(PoolParams p) {
-  constexpr int N = kVector<T>;
-  __shared__ float partial[kGlobalSlices][kGlobalVectors][N];
+  constexpr int N = kVector<T>, kColumns = kGlobalVectors * N;
+  alignas(16) __shared__ float partial[kGlobalSlices][kColumns];
   const bool is_max = p.window.kind == PoolWindow::Kind::max;
   const int pixels = p.window.height * p.window.width;
-  const int channel = static_cast<int>(blockIdx.x * kGlobalVectors + threadIdx.x) * N;
-  const int count = min(N, static_cast<int>(p.channels) - channel);
-  const T* src = static_cast<const T*>(p.src) + blockIdx.y * p.src_strides.image + channel;
+  const int first = static_cast<int>(blockIdx.x) * kColumns, own = static_cast<int>(threadIdx.x) * N;
+  const int count = static_cast<int>(p.channels) - first - own;
+  const T* src = static_cast<const T*>(p.src) + blockIdx.y * p.src_strides.image + first + own;
   const auto combine = [is_max](float a, float b) { return is_max ? fmaxf(a, b) : a + b; };
+  const float none = is_max ? -INFINITY : 0.0f;
 
   float result[N];
 #pragma unroll
-  for (float& one : result) one = is_max ? -INFINITY : 0.0f;
+  for (float& one : result) one = none;
   if (count > 0) {
-    for (int pixel = threadIdx.y; pixel < pixels; pixel += kGlobalSlices) {
+#pragma unroll 2
+    for (int pixel = static_cast<int>(threadIdx.y); pixel < pixels; pixel += kGlobalSlices) {
       float value[N];
-      load(src + pixel * p.src_strides.pixel, count, p.is_aligned, value);
+      load(src + pixel * p.src_strides.pixel, min(count, N), p.is_aligned, value);
 #pragma unroll
       for (int i = 0; i < N; ++i) result[i] = combine(result[i], value[i]);
     }
   }
+  store(result, partial[threadIdx.y] + own, N, true);
+  __syncthreads();
+  const int column = static_cast<int>(threadIdx.y * kGlobalVectors + threadIdx.x);
+  if (column >= kColumns || first + column >= static_cast<int>(p.channels)) return;
+  float whole = none;
 #pragma unroll
-  for (int i = 0; i < N; ++i) partial[threadIdx.y][threadIdx.x][i] = result[i];
-  for (int slices = kGlobalSlices / 2; slices > 0; slices /= 2) {
-    __syncthreads();
-    if (static_cast<int>(threadIdx.y) >= slices) continue;
-#pragma unroll
-    for (int i = 0; i < N; ++i) {
-      float& sum = partial[threadIdx.y][threadIdx.x][i];
-      sum = combine(sum, partial[threadIdx.y + slices][threadIdx.x][i]);
-    }
-  }
-  if (threadIdx.y > 0 || count <= 0) return;
-  const float divisor = is_max ? 1.0f : static_cast<float>(pixels);
-#pragma unroll
-  for (int i = 0; i < N; ++i) result[i] = partial[0][threadIdx.x][i] / divisor;
-  T* dst = static_cast<T*>(p.dst) + blockIdx.y * p.dst_strides.image + channel;
-  store(result, dst, count, p.is_aligned);
+  for (int slice = 0; slice < kGlobalSlices; ++slice) whole = combine(whole, partial[slice][column]);
+  static_cast<T*>(p.dst)[blockIdx.y * p.dst_strides.image + first + column] =
+      from_float<T>(is_max ? whole : whole / static_cast<float>(pixels));
 }
 
 MARU_CUDA_FUNCTION("pool_f32", pool<float, kVector<float>>)

@@ -50,4 +50,56 @@ __device__ void pool_taps(PoolWindow::Kind kind, const Taps& taps, float (&resul
   for (float& one : result) one /= taps.counted;
 }
 
+__device__ inline void raise(Elements<float, kVector<float>>& most,
+                             const Elements<float, kVector<float>>& value) {
+#pragma unroll
+  for (int i = 0; i < kVector<float>; ++i) most.at[i] = fmaxf(most.at[i], value.at[i]);
+}
+__device__ inline void raise(Elements<__half, kVector<__half>>& most,
+                             const Elements<__half, kVector<__half>>& value) {
+#pragma unroll
+  for (int i = 0; i < kVector<__half>; i += 2) {
+    auto* pair = reinterpret_cast<__half2*>(most.at + i);
+    *pair = __hmax2(*pair, *reinterpret_cast<const __half2*>(value.at + i));
+  }
+}
+
+// Of at most 3 x 3 taps, all loaded at once: those beyond the last are the last again.
+template <class T, int N>
+__device__ void most_of_taps(const PoolParams& p, const Taps& taps, const T* src, float (&result)[N]) {
+  constexpr int kSide = 3;
+  Elements<T, N> values[kSide][kSide];
+#pragma unroll
+  for (int i = 0; i < kSide; ++i) {
+#pragma unroll
+    for (int k = 0; k < kSide; ++k) {
+      const int y = min(taps.top + i, taps.bottom - 1), x = min(taps.left + k, taps.right - 1);
+      values[i][k] = *reinterpret_cast<const Elements<T, N>*>(src + (y * p.window.width + x) *
+                                                                        p.src_strides.pixel);
+    }
+  }
+#pragma unroll
+  for (int i = 1; i < kSide * kSide; ++i) raise(values[0][0], values[i / kSide][i % kSide]);
+#pragma unroll
+  for (int i = 0; i < N; ++i) result[i] = to_float(values[0][0].at[i]);
+}
+
+// One vector of the result. `src`: the image's first pixel, at the vector's first channel.
+template <class T, int N>
+__device__ void pool_at(const PoolParams& p, std::uint32_t dst_pixel, const T* src, int count,
+                        float (&result)[N]) {
+  const PoolWindow& window = p.window;
+  const Taps taps = taps_of(window, dst_pixel);
+  if constexpr (N > 1) {
+    if (count == N && p.is_aligned && window.kind == PoolWindow::Kind::max && window.kernel[0] <= 3 &&
+        window.kernel[1] <= 3) {
+      most_of_taps(p, taps, src, result);
+      return;
+    }
+  }
+  pool_taps<N>(window.kind, taps, result, [&](int y, int x, float(&value)[N]) {
+    load(src + (y * window.width + x) * p.src_strides.pixel, count, p.is_aligned, value);
+  });
+}
+
 }  // namespace maru::cuda

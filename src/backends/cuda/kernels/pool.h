@@ -1,3 +1,4 @@
+// The parameters of pool_*: maximum or average of windows. Plain structs, for both sides.
 #pragma once
 
 #include "backends/cuda/kernels/images.h"
@@ -23,6 +24,6 @@ struct PoolParams {
 };
 
 // pool_global_*: blocks of so many vectors by so many threads, which share the pixels of an image.
-constexpr int kGlobalVectors = 8, kGlobalSlices = 32;
+constexpr int kGlobalVectors = 4, kGlobalSlices = 32;
 
 }  // namespace maru::cuda

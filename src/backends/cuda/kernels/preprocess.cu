@@ -143,61 +143,78 @@ __device__ void write(const PreprocessParams& p, T* dst, const float (&value)[4]
   for (int c = 0; c < 3; ++c) dst[c * p.dst_strides.channel] = from_float<T>(value[c]);
 }
 
-// x and y: a part of the result; z: photos, and beyond.
+struct Tile {
+  Tap columns[kColumns], rows[kRows];
+  alignas(kPiece) std::uint8_t slots[kSlots][kSlotBytes];
+};
+
+// All threads of the block; each makes one pixel, those whose pixel is not in the result none.
 template <class T>
-__global__ void preprocess(PreprocessParams p) {
-  __shared__ Tap columns[kColumns], rows[kRows];
-  alignas(kPiece) __shared__ std::uint8_t slots[kSlots][kSlotBytes];
-  const int thread = static_cast<int>(threadIdx.y) * kColumns + static_cast<int>(threadIdx.x);
-  const int first_column = static_cast<int>(blockIdx.x) * kColumns;
-  const int first_row = static_cast<int>(blockIdx.y) * kRows;
+__device__ void make_tile(const PreprocessParams& p, const Photo& photo, int first_column,
+                          int first_row, Tile& tile, T* dst) {
+  const int x = static_cast<int>(threadIdx.x), y = static_cast<int>(threadIdx.y);
+  const int thread = y * kColumns + x;
   const int column_count = min(kColumns, p.width - first_column);
   const int row_count = min(kRows, p.height - first_row);
-  const int x = static_cast<int>(threadIdx.x), y = static_cast<int>(threadIdx.y);
   const bool has_pixel = x < column_count && y < row_count;
+  dst += (static_cast<std::int64_t>(first_row + y) * p.width + first_column + x) * p.dst_strides.pixel;
+  if (photo.data == nullptr) {
+    // A kernel cannot refuse it: an image that is not a number.
+    if (has_pixel) write(p, dst, {NAN, NAN, NAN, 0});
+    return;
+  }
+  __syncthreads();  // the tile before may still be read
+  if (thread < column_count) {
+    tile.columns[thread] = tap_of(first_column + thread, p.width, photo.width, photo.left);
+  } else if (thread >= kColumns && thread < kColumns + row_count) {
+    tile.rows[thread - kColumns] =
+        tap_of(first_row + thread - kColumns, p.height, photo.height, photo.top);
+  }
+  __syncthreads();
+  const Region region = region_of(photo, tile.columns, column_count, tile.rows, row_count);
+  const bool is_staged = region.bytes + 2 * kPiece <= kSlotBytes;
+  if (is_staged) stage(p, photo, region, tile.rows, tile.slots);
+  __syncthreads();
+  if (!has_pixel) return;
+  const Tap down = tile.rows[y];
+  Tap across = tile.columns[x];
+  across.first = 3 * (across.first - tile.columns[0].first);
+  across.second = 3 * (across.second - tile.columns[0].first);
+  const std::uint8_t* above = region.begin + down.first * photo.row_bytes;
+  const std::uint8_t* below = region.begin + down.second * photo.row_bytes;
+  if (is_staged) {
+    const int upper = region.is_range ? down.first - region.first_row : 2 * y;
+    const int lower = region.is_range ? down.second - region.first_row : 2 * y + 1;
+    above = tile.slots[upper] + misalignment(above);
+    below = tile.slots[lower] + misalignment(below);
+  }
+  float value[4] = {0, 0, 0, 0};
+#pragma unroll
+  for (int c = 0; c < 3; ++c) {
+    const int from = p.is_bgr ? 2 - c : c;
+    value[c] = (blend(above + from, below + from, across, down) - p.mean[c]) * p.scale;
+  }
+  write(p, dst, value);
+}
+
+// x: columns of the result; y: rows, and beyond; z: photos, and beyond.
+template <class T>
+__global__ void preprocess(PreprocessParams p) {
+  __shared__ Tile tile;
+  __shared__ Photo shared_photo;
+  const int first_column = static_cast<int>(blockIdx.x) * kColumns;
   for (std::uint32_t which = blockIdx.z; which < static_cast<std::uint32_t>(p.photos);
        which += gridDim.z) {
-    T* dst =
-        static_cast<T*>(p.dst) + which * p.dst_strides.image +
-        (static_cast<std::int64_t>(first_row + y) * p.width + first_column + x) * p.dst_strides.pixel;
-    const Photo photo = photo_of(p, which);
-    if (photo.data == nullptr) {
-      // A kernel cannot refuse it: an image that is not a number.
-      if (has_pixel) write(p, dst, {NAN, NAN, NAN, 0});
-      continue;
-    }
-    __syncthreads();  // the photo before may still be read
-    if (thread < column_count) {
-      columns[thread] = tap_of(first_column + thread, p.width, photo.width, photo.left);
-    } else if (thread >= kColumns && thread < kColumns + row_count) {
-      rows[thread - kColumns] =
-          tap_of(first_row + thread - kColumns, p.height, photo.height, photo.top);
-    }
     __syncthreads();
-    const Region region = region_of(photo, columns, column_count, rows, row_count);
-    const bool is_staged = region.bytes + 2 * kPiece <= kSlotBytes;
-    if (is_staged) stage(p, photo, region, rows, slots);
+    // By one thread, and not for each tile: frames, too, may be in the memory of the CPU.
+    if (threadIdx.x == 0 && threadIdx.y == 0) shared_photo = photo_of(p, which);
     __syncthreads();
-    if (!has_pixel) continue;
-    const Tap down = rows[y];
-    Tap across = columns[x];
-    across.first = 3 * (across.first - columns[0].first);
-    across.second = 3 * (across.second - columns[0].first);
-    const std::uint8_t* above = region.begin + down.first * photo.row_bytes;
-    const std::uint8_t* below = region.begin + down.second * photo.row_bytes;
-    if (is_staged) {
-      const int upper = region.is_range ? down.first - region.first_row : 2 * y;
-      const int lower = region.is_range ? down.second - region.first_row : 2 * y + 1;
-      above = slots[upper] + misalignment(above);
-      below = slots[lower] + misalignment(below);
+    const Photo photo = shared_photo;
+    for (int first_row = static_cast<int>(blockIdx.y) * kRows; first_row < p.height;
+         first_row += static_cast<int>(gridDim.y) * kRows) {
+      make_tile(p, photo, first_column, first_row, tile,
+                static_cast<T*>(p.dst) + which * p.dst_strides.image);
     }
-    float value[4] = {0, 0, 0, 0};
-#pragma unroll
-    for (int c = 0; c < 3; ++c) {
-      const int from = p.is_bgr ? 2 - c : c;
-      value[c] = (blend(above + from, below + from, across, down) - p.mean[c]) * p.scale;
-    }
-    write(p, dst, value);
   }
 }
 

@@ -1,3 +1,4 @@
+// The parameters of preprocess_*: photos to the input of a network. A plain struct, for both sides.
 #pragma once
 
 #include "backends/cuda/kernels/images.h"

@@ -1,3 +1,4 @@
+// The parameters of relayout_*: images from one layout to another. Plain structs, for both sides.
 #pragma once
 
 #include <cstdint>

@@ -1,3 +1,4 @@
+// The parameters of softmax_*. A plain struct, for both sides.
 #pragma once
 
 #include <cstdint>

@@ -13,8 +13,7 @@ __global__ void unary(UnaryParams p) {
   float value[N];
   load(static_cast<const T*>(p.src) + part.row * p.src_stride + part.first, part.count, p.is_aligned,
        value);
-#pragma unroll
-  for (float& one : value) one = apply(p.activation, one);
+  apply_all(p.activation, value);
   store(value, static_cast<T*>(p.dst) + part.row * p.dst_stride + part.first, part.count, p.is_aligned);
 }
 

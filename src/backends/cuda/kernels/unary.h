@@ -1,3 +1,4 @@
+// The parameters of unary_*: a function of each element. A plain struct, for both sides.
 #pragma once
 
 #include "backends/cuda/kernels/activation.h"

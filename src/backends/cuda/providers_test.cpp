@@ -1,0 +1,137 @@
+// What the providers offer, and how they hand parameters over: all that needs no GPU.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+#include "backends/cuda/devices.h"
+#include "backends/cuda/elements.h"
+#include "backends/cuda/fake_module.h"
+#include "ops/cast.h"
+#include "ops/concat.h"
+#include "ops/eltwise.h"
+#include "ops/identity.h"
+#include "ops/pool_lrn.h"
+#include "ops/preprocess.h"
+#include "ops/scale.h"
+#include "ops/softmax.h"
+#include "ops/unary.h"
+
+namespace maru::cuda {
+namespace {
+
+using testing::FakeModule;
+
+class CudaOffers : public ::testing::Test {
+ protected:
+  CudaOffers() : devices_(devices_of(fake_.module(), {})) {}
+
+  std::vector<Offer> offers(const Op& op, std::vector<TensorDesc> src, std::size_t data = SIZE_MAX,
+                            Layout from = Layout::any(), Layout to = Layout::any()) const {
+    std::vector<TensorDesc> dst = op.infer(src);
+    const auto constant = std::make_unique<bool[]>(src.size());
+    for (std::size_t i = 0; i < src.size(); ++i) {
+      constant[i] = i >= data;
+      if (!constant[i]) src[i].layout = from;
+    }
+    for (TensorDesc& desc : dst) desc.layout = to;
+    return devices_.at(0)->offers({op, src, dst, {constant.get(), src.size()}});
+  }
+
+  static std::string layouts(const std::vector<Offer>& all) {
+    std::string text;
+    for (const Offer& offer : all) text += offer.src[0].str() + "->" + offer.dst[0].str() + " ";
+    return text;
+  }
+
+ private:
+  FakeModule fake_;
+  std::vector<std::unique_ptr<Device>> devices_;
+};
+
+TEST_F(CudaOffers, AreForOneTypeAndBothLayouts) {
+  EXPECT_EQ(layouts(offers(Unary{}, {f32({1, 8, 3, 3})})), "nhwc->nhwc nchw->nchw ");
+  EXPECT_EQ(layouts(offers(Unary{}, {f16({1, 8, 3, 3})})), "nhwc->nhwc nchw->nchw ");
+  EXPECT_EQ(layouts(offers(Unary{}, {f16({8, 3})})), "nchw->nchw ");
+  EXPECT_EQ(layouts(offers(Unary{}, {f16({1, 8, 3, 3})}, 1, Layout::plain())), "nchw->nchw ");
+  // Beyond what functions can count.
+  EXPECT_TRUE(offers(Unary{}, {f16({1 << 16, 1 << 16})}).empty());
+}
+
+TEST_F(CudaOffers, OfCopiesAreForExactLayouts) {
+  const TensorDesc image = f16({2, 3, 4, 5}), bytes{DType::u8, {2, 3, 4, 5}, Layout::plain()};
+  const Layout known[] = {Layout::plain(), Layout::channels_last(), Layout::blocked(4),
+                          Layout::channels_last().window_of(24)};
+  for (const Layout from : known) {
+    for (const Layout to : known) {
+      for (const TensorDesc& desc : {image, bytes}) {
+        const auto all = offers(Identity{}, {desc}, 1, from, to);
+        ASSERT_EQ(all.size(), 1u);
+        EXPECT_EQ(all[0].src[0], from.dense());
+        EXPECT_EQ(all[0].dst[0], to.dense());
+        EXPECT_TRUE(all[0].src_window && all[0].dst_window);
+      }
+    }
+  }
+}
+
+TEST_F(CudaOffers, SayWhatTypesMeet) {
+  EXPECT_EQ(offers(Cast{DType::f16}, {f32({2, 8, 3, 3})}).size(), 2u);
+  EXPECT_TRUE(offers(Cast{DType::f32}, {f32({2, 8, 3, 3})}).empty());
+  Softmax softmax;
+  softmax.widen = true;
+  const auto wide = offers(softmax, {f16({2, 10})});
+  ASSERT_EQ(wide.size(), 1u);
+  EXPECT_FALSE(wide[0].in_place);
+  EXPECT_TRUE(offers(Softmax{}, {f16({2, 10})}).at(0).in_place);
+}
+
+TEST_F(CudaOffers, OfParametersThatAreDataTakeNoWindows) {
+  const std::vector<TensorDesc> src{f16({2, 8, 3, 3}), f16({8})};
+  for (const Offer& offer : offers(Scale{1, 1}, src)) EXPECT_FALSE(offer.src_window);
+  for (const Offer& offer : offers(Scale{1, 1}, {src[0], f32({8})}, 1)) EXPECT_TRUE(offer.src_window);
+}
+
+TEST_F(CudaOffers, OfPhotosHaveTheLayoutOfTheFirstConvolution) {
+  const std::vector<TensorDesc> photos{{DType::u8, {2, 4096}, Layout::plain()},
+                                       {DType::i32, {2, 4}, Layout::plain()}};
+  EXPECT_EQ(layouts(offers(Preprocess{16, 16}, photos)), "nchw->nChw4c nchw->nhwc nchw->nchw ");
+}
+
+TEST_F(CudaOffers, OfJoinsGoByChannelsToo) {
+  const std::vector<TensorDesc> two{f16({2, 8, 3, 3}), f16({2, 5, 3, 3})};
+  EXPECT_EQ(layouts(offers(Concat{}, two)), "nhwc->nhwc nchw->nchw ");
+  EXPECT_EQ(layouts(offers(Concat{0}, {two[0], two[0]})), "nchw->nchw ");
+}
+
+TEST_F(CudaOffers, OfBothInOneAreForMaximaOfSmallWindows) {
+  const auto op = [](Pool::Kind kind, std::int64_t kernel, PoolLrn::Order order) {
+    return PoolLrn{order, Pool{kind, Window{{kernel, kernel}, {2, 2}, {0, 0}, {1, 1}}}, Lrn{}};
+  };
+  using Kind = Pool::Kind;
+  using Order = PoolLrn::Order;
+  const std::vector<TensorDesc> image{f16({1, 64, 19, 19})};
+  EXPECT_EQ(layouts(offers(op(Kind::max, 3, Order::pool_first), image)), "nhwc->nhwc ");
+  EXPECT_EQ(layouts(offers(op(Kind::max, 3, Order::lrn_first), image)), "nhwc->nhwc ");
+  EXPECT_EQ(layouts(offers(op(Kind::average, 3, Order::pool_first), image)), "nhwc->nhwc ");
+  EXPECT_TRUE(offers(op(Kind::average, 3, Order::lrn_first), image).empty());
+  EXPECT_TRUE(offers(op(Kind::max, 9, Order::lrn_first), image).empty());
+}
+
+TEST(CudaElements, RowsAreAsLongAsWindowsAllow) {
+  const TensorDesc dense = f16({2, 24, 3, 5}).with(Layout::channels_last());
+  const TensorDesc window = dense.with(Layout::channels_last().window_of(64));
+  const TensorDesc plain = f16({2, 24, 3, 5}), plain_window = plain.with(Layout::plain().window_of(64));
+  const auto text = [](std::vector<TensorDesc> tensors) {
+    const Rows rows = rows_of(tensors, 8);
+    return fmt::format("{} rows of {} in {}, {} apart", rows.count, rows.run, rows.vectors,
+                       row_stride(tensors.back(), rows));
+  };
+  EXPECT_EQ(text({dense, dense}), "1 rows of 720 in 90, 0 apart");
+  EXPECT_EQ(text({dense, window}), "30 rows of 24 in 3, 64 apart");
+  EXPECT_EQ(text({window, dense}), "30 rows of 24 in 3, 24 apart");
+  EXPECT_EQ(text({plain, plain_window}), "2 rows of 360 in 45, 960 apart");
+  EXPECT_EQ(text({f16({7}), f16({7})}), "1 rows of 7 in 1, 0 apart");
+}
+
+}  // namespace
+}  // namespace maru::cuda
