@@ -3,6 +3,7 @@
 
 #include <cstdio>
 #include <cstring>
+#include <memory>
 #include <new>
 #include <vector>
 
@@ -17,6 +18,7 @@ struct maru_cuda_stream {
 struct maru_cuda_graph {
   int device;
   cudaGraphExec_t exec;
+  unsigned* count;  // on the device, of what its flag is told; null: it has none
 };
 
 namespace maru::cuda {
@@ -209,10 +211,13 @@ int launch(maru_cuda_stream* stream, const maru_cuda_launch* one) {
   return take(launch_on(stream->stream, *one));
 }
 
-// Alone and last, so that all that came before is done.
-__global__ void count_up(volatile unsigned* flag) {
+// Alone and last, so that all that came before is done. The CPU's memory is only written: to read it
+// the device would wait for the bus.
+__global__ void count_up(unsigned* count, volatile unsigned* flag) {
+  const unsigned next = *count + 1;
+  *count = next;
   __threadfence_system();
-  *flag = *flag + 1;
+  *flag = next;
 }
 
 class Graph {
@@ -240,8 +245,8 @@ class Graph {
     cluster.clusterDim = {1, 1, launch.cluster};
     return cudaGraphKernelNodeSetAttribute(*node, cudaLaunchAttributeClusterDimension, &cluster);
   }
-  cudaError_t add_flag(void* flag, const std::vector<cudaGraphNode_t>& after) {
-    void* arguments[] = {&flag};
+  cudaError_t add_flag(unsigned* count, void* flag, const std::vector<cudaGraphNode_t>& after) {
+    void* arguments[] = {&count, &flag};
     cudaKernelNodeParams params{};
     params.func = reinterpret_cast<void*>(&count_up);
     params.gridDim = params.blockDim = dim3(1);
@@ -255,6 +260,18 @@ class Graph {
 
  private:
   cudaGraph_t graph_ = nullptr;
+};
+
+void graph_destroy(maru_cuda_graph* graph) {
+  if (graph == nullptr) return;
+  static_cast<void>(use(graph->device));
+  if (graph->exec != nullptr) static_cast<void>(take(cudaGraphExecDestroy(graph->exec)));
+  if (graph->count != nullptr) static_cast<void>(take(cudaFree(graph->count)));
+  delete graph;
+}
+
+struct DestroyGraph {
+  void operator()(maru_cuda_graph* graph) const { graph_destroy(graph); }
 };
 
 int graph_create(int device, const maru_cuda_node* nodes, size_t count, void* flag,
@@ -274,28 +291,21 @@ int graph_create(int device, const maru_cuda_node* nodes, size_t count, void* fl
     }
     MARU_TRY(graph.add(nodes[i].launch, after, &added[i]));
   }
+  std::unique_ptr<maru_cuda_graph, DestroyGraph> owner(new maru_cuda_graph{device, nullptr, nullptr});
   if (flag != nullptr) {
+    MARU_TRY(cudaMalloc(&owner->count, sizeof(unsigned)));
+    MARU_TRY(cudaMemset(owner->count, 0, sizeof(unsigned)));
     after.clear();
     for (size_t i = 0; i < count; ++i) {
       if (!is_followed[i]) after.push_back(added[i]);
     }
-    MARU_TRY(graph.add_flag(flag, after));
+    MARU_TRY(graph.add_flag(owner->count, flag, after));
   }
-  cudaGraphExec_t exec = nullptr;
-  MARU_TRY(graph.instantiate(&exec));
-  *made = new (std::nothrow) maru_cuda_graph{device, exec};
-  if (*made != nullptr) return cudaSuccess;
-  static_cast<void>(cudaGraphExecDestroy(exec));
-  return cudaErrorMemoryAllocation;
+  MARU_TRY(graph.instantiate(&owner->exec));
+  *made = owner.release();
+  return cudaSuccess;
 } catch (const std::bad_alloc&) {
   return cudaErrorMemoryAllocation;
-}
-
-void graph_destroy(maru_cuda_graph* graph) {
-  if (graph == nullptr) return;
-  static_cast<void>(use(graph->device));
-  static_cast<void>(take(cudaGraphExecDestroy(graph->exec)));
-  delete graph;
 }
 
 int graph_launch(maru_cuda_graph* graph, maru_cuda_stream* stream) {
