@@ -311,8 +311,8 @@ struct Session::State {
   std::vector<Bound> bound;                         // the caller's memory
   std::vector<std::optional<HostView>> views;       // per region; end before the executor's queue
   std::vector<std::optional<HostView>> slot_views;  // of photos
-  std::int64_t slot_bytes = 0;  // room of each, and
-  std::int64_t spacing = 0;     // from one photo to the next
+  std::int64_t slot_bytes = 0;                      // room of each, and
+  std::int64_t spacing = 0;                         // from one photo to the next
   std::vector<Frame> slots, told;  // zero height: no photo; as the network was told last
   Ledger grown;  // photos that moved into a larger buffer, and copies of the caller's memory
   std::size_t grow_entry = 0, photo_entry = 0;

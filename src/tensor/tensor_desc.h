@@ -65,8 +65,9 @@ struct TensorDesc {
   bool operator==(const TensorDesc&) const = default;
 };
 
-// True when the two layouts place every element of `shape` at the same offset, whatever they are called,
-// and still do so as windows of a larger tensor (for one pixel, NCHW and NHWC are the same bytes).
+// True when the two layouts place every element of `shape` at the same offset, whatever they are
+// called, and still do so as windows of a larger tensor (for one pixel, NCHW and NHWC are the same
+// bytes).
 bool same_bytes(const Shape& shape, Layout a, Layout b);
 
 // A typed look at host memory; does not own.

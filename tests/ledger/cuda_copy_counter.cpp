@@ -1,6 +1,6 @@
-// A library for CUDA_INJECTION64_PATH that counts what is copied in a process, from outside: through CUPTI,
-// calls of cudaMemcpy and its like with their bytes, and calls of cuMemcpy and its like, whoever made
-// them. Writes them to the file that COPY_COUNTER names when the process ends.
+// A library for CUDA_INJECTION64_PATH that counts what is copied in a process, from outside: through
+// CUPTI, calls of cudaMemcpy and its like with their bytes, and calls of cuMemcpy and its like, whoever
+// made them. Writes them to the file that COPY_COUNTER names when the process ends.
 #include <cuda_runtime_api.h>
 #include <cupti.h>
 
