@@ -291,6 +291,30 @@ TEST(MemoryPolicies, AutoFollowsWhatWasMeasured) {
 }
 
 // The oracle of these tests: memory that is not mapped cannot be touched.
+// What differs by less than measuring does is the same: the first heap, each time.
+TEST(MemoryPolicies, AutoTakesTheFirstOfHeapsThatAreEqualWithinNoise) {
+  const SplitDevice device({{"own", SplitDevice::traits(false, true, false)},
+                            {"mapped", SplitDevice::traits(true, true, true)},
+                            {"registered", SplitDevice::traits(true, true, true)},
+                            {"pinned", SplitDevice::traits(true, false, true)}});
+  const Net net = chain();
+  const Device* const devices[] = {&device};
+  PlanOptions options;
+  options.speeds = {assumed_speed(device)};
+  DeviceSpeed& speed = options.speeds[0];
+  speed.heaps = {{0, 0, 100e9, 100e9, 0},
+                 {10e9, 10e9, 10e9, 10e9, 0},
+                 {10.2e9, 10.2e9, 10.2e9, 10.2e9, 0},
+                 {10e9, 10e9, 0, 0, 0}};
+  speed.measured = true;
+  const auto heap_of_data = [&] {
+    return make_plan(net.graph, devices, options).plan.regions[2].heap->name();
+  };
+  EXPECT_EQ(heap_of_data(), "mapped");
+  speed.heaps[2] = {12e9, 12e9, 12e9, 12e9, 0};
+  EXPECT_EQ(heap_of_data(), "registered") << "clearly better";
+}
+
 TEST(SplitDeviceDeathTest, SharedMemoryIsGoneAfterItsView) {
   const SplitDevice device;
   const Buffer buffer = device.heaps()[1]->allocate(4096, "a test");

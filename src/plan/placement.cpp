@@ -11,6 +11,8 @@ namespace {
 // A heap further down a device's list must be that much better to be taken: measurements are noisy, and
 // one machine should plan the same way each time.
 constexpr double kClearlyBetter = 0.85;
+// Between measured costs of what crosses, less is noise. Then the first heap is taken, and no copy.
+constexpr double kNoise = 0.95;
 constexpr const char* kOneMemory = "the one memory of this device";
 
 double seconds(double bytes, double rate) {
@@ -244,13 +246,14 @@ Place Placement::crossing(const std::string& name, const Traffic& traffic) const
               "the CPU reads it, and no heap that both see is cached for it"};
   }
   const auto cost = [&](const Known& k) { return seconds_in(traffic, *k.heap, k.speed); };
+  const double clearly = speeds_[0].measured ? kNoise : 1;
   const Known* best = &heaps[0];
   for (const Known& known : heaps) {
-    if (cost(known) < cost(*best)) best = &known;
+    if (cost(known) < cost(*best) * clearly) best = &known;
   }
   const double once = cost(*best);
   const double twice = seconds_apart(traffic);
-  if (once <= twice) {
+  if (once * clearly <= twice) {
     return {Side::both, best->heap,
             fmt::format("both sides touch it: once here costs {}, a copy {}", time_text(once),
                         time_text(twice))};

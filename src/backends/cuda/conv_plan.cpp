@@ -68,8 +68,8 @@ std::vector<ConvPlan> ConvPlan::candidates(const ConvShape& shape, Math math, So
                                 tiles_for(shape.outputs / shape.groups, tile.outputs) * shape.groups;
     constexpr int kBusy = 2, kLeastSteps = 2;
     for (int splits = 1; splits <= kMostSplits; splits *= 2) {
-      if (splits > 1 &&
-          (blocks * splits > kBusy * device.multiprocessors || plan.steps() < kLeastSteps * splits))
+      if (splits > 1 && (blocks * splits > std::int64_t{kBusy} * device.multiprocessors ||
+                         plan.steps() < kLeastSteps * splits))
         break;
       plan.splits = splits;
       plan.splits_meet = splits > 1 && device.capability >= 90;
@@ -114,7 +114,8 @@ void ConvPlan::pack(std::span<const float> weights, std::span<std::byte> packed)
         const float value = from[channel * taps + tap];
         const int first = is_pairs() ? tap / columns * tap_chunks() * lanes() + tap % columns * 4
                                      : tap * tap_chunks() * lanes();
-        const auto at = static_cast<std::size_t>(first + channel);
+        const int index = first + channel;
+        const auto at = static_cast<std::size_t>(index);
         if (math == Math::f16) {
           const std::uint16_t half = to_half(value);
           std::memcpy(to + at * sizeof half, &half, sizeof half);

@@ -117,7 +117,7 @@ typedef struct maru_cuda_api {
 } maru_cuda_api;
 
 /* The only symbol of the module. */
-typedef const maru_cuda_api* (*maru_cuda_entry)(void);
+typedef const maru_cuda_api* (*maru_cuda_entry)(void); /* NOLINT(modernize-redundant-void-arg): C */
 const maru_cuda_api* maru_cuda(void);
 
 #ifdef __cplusplus
