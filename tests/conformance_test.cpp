@@ -186,7 +186,7 @@ class OfferRun {
   // A window has as many blocks of others behind it as before it.
   TensorDesc laid_out(const TensorDesc& desc, Layout layout, bool takes_window) const {
     TensorDesc result = desc.with(layout.kind == Layout::Kind::any ? Layout::plain() : layout);
-    if (has_windows() && takes_window && desc.shape.rank() == 4) {
+    if (has_windows() && takes_window && desc.shape.rank() >= 2) {
       result.layout =
           result.layout.window_of(padded_channels(result) + 2 * blocks_before() * result.layout.block);
     }

@@ -126,11 +126,12 @@ struct Session::State {
     stop_looking(pixels.region);
     const Heap& heap = *model->plan.regions[pixels.region].heap;
     Buffer room = heap.allocate(static_cast<std::size_t>(larger * model->batch), pixels.name);
-    spacing = round_up(bytes, kFrameUnit);
-    std::vector<Frame> moved = move_photos(room, spacing);
+    const std::int64_t apart = round_up(bytes, kFrameUnit);
+    std::vector<Frame> moved = move_photos(room, apart);
     executor.rebind(pixels.region, std::move(room), {model->batch, larger});
     slots = std::move(moved);
     slot_bytes = larger;
+    spacing = apart;
   }
 
   // Photos lie as close together as the largest of them allows, so that a copy of all of them is one of
@@ -143,12 +144,13 @@ struct Session::State {
       spacing = wanted;
       return;
     }
-    spacing = std::min(std::max(wanted, 2 * spacing), slot_bytes);
+    const std::int64_t apart = std::min(std::max(wanted, 2 * spacing), slot_bytes);
     const Port& pixels = port(model->photos->pixels);
     stop_looking(pixels.region);
     const HostView view = memory(model->photos->pixels)
                               .map(Access::read_write, 0,
-                                   static_cast<std::size_t>(spacing * model->batch), &executor.queue());
+                                   static_cast<std::size_t>(apart * model->batch), &executor.queue());
+    spacing = apart;
     for (std::size_t slot = slots.size(); slot-- > 1;) {  // the last first: none is written over
       Frame& frame = slots[slot];
       if (frame.height == 0) continue;

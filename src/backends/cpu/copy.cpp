@@ -28,7 +28,7 @@ struct Strides {
   std::int64_t image, block, pixel, of_block;
 };
 
-// One by one, for types that oneDNN does not move. Padding of blocks stays as it is.
+// One by one, for types and blocks that oneDNN does not move. What fills up the last block is zero.
 void copy_elements(const TensorView& src, const TensorView& dst) {
   const auto size = static_cast<std::int64_t>(size_of(src.desc.dtype));
   const Strides from(src.desc), to(dst.desc);
@@ -40,6 +40,11 @@ void copy_elements(const TensorView& src, const TensorView& dst) {
                     src.as<const std::byte>() + from.at(n, c, p) * size,
                     static_cast<std::size_t>(size));
       }
+    }
+    const std::int64_t padded = (shape[1] + to.block - 1) / to.block * to.block;
+    for (std::int64_t c = shape[1]; c < padded; ++c) {
+      for (std::int64_t p = 0; p < shape.count(2, 4); ++p)
+        std::memset(dst.as<std::byte>() + to.at(n, c, p) * size, 0, static_cast<std::size_t>(size));
     }
   }
 }
@@ -72,7 +77,12 @@ class CopyProvider final : public Provider {
         std::memcpy(dst[0].data, src[0].data, bytes);
       });
     }
-    if (!all_f32(call) && call.src[0].shape.rank() == 4) {
+    const auto is_foreign = [](const TensorDesc& desc) {
+      const std::int64_t block = desc.layout.block;
+      return block != 1 && block != 8 && block != 16;  // of another device
+    };
+    const bool by_element = !all_f32(call) || is_foreign(call.src[0]) || is_foreign(call.dst[0]);
+    if (by_element && call.src[0].shape.rank() == 4) {
       return host_kernel("by element", [](Views src, Views dst, std::span<std::byte>) {
         copy_elements(src[0], dst[0]);
       });

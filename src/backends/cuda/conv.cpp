@@ -128,6 +128,7 @@ class ConvProvider final : public Provider {
     if (!all_constant && *dtype != DType::f32) return;
     const auto add = [&](std::string name, Layout src, Layout dst, double seconds) {
       Offer offer = same_layout_offer(*this, call, dst, seconds);
+      for (Layout& parameter : offer.src) parameter = Layout::plain();
       offer.kernel = std::move(name);
       offer.src[0] = src;
       offer.src_window = src.kind != Layout::Kind::blocked;

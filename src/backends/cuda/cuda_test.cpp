@@ -175,6 +175,24 @@ TEST(CudaHeaps, GiveBackWhatTheyTook) {
   EXPECT_THROW(heap_of(heaps, "mapped").import(page, sizeof page), Error);
 }
 
+TEST(CudaHeaps, TakeTheSameMemoryOfTheCallerTwice) {
+  FakeModule fake;
+  const Runtime runtime(fake.module(), 0);
+  const auto heaps = working_heaps(runtime);
+  const Heap& registered = heap_of(heaps, "registered");
+  alignas(4096) static std::byte page[4096];
+  {
+    const Buffer first = registered.import(page, sizeof page);
+    {
+      const Buffer second = registered.import(page, sizeof page);
+      EXPECT_EQ(second.native(), page);
+    }
+    EXPECT_EQ(fake.live.size(), 1u) << "the first still has it";
+    EXPECT_THROW(registered.import(page, sizeof page / 2), Error) << "another piece of it";
+  }
+  EXPECT_TRUE(fake.live.empty());
+}
+
 TEST(CudaHeaps, HandOverMemoryThatBothMustNotTouch) {
   FakeModule fake;
   fake.facts = FakeModule::orin();

@@ -24,7 +24,14 @@ struct maru_cuda_graph {
 namespace maru::cuda::testing {
 
 struct FakeModule {
-  enum Code { kOutOfMemory = 2, kOldDriver = 35, kNoDevice = 100, kNotReady = 600, kLost = 46 };
+  enum Code {
+    kOutOfMemory = 2,
+    kOldDriver = 35,
+    kNoDevice = 100,
+    kNotReady = 600,
+    kLost = 46,
+    kAlreadyRegistered = 712
+  };
 
   FakeModule() { current() = this; }
   FakeModule(const FakeModule&) = delete;
@@ -132,6 +139,7 @@ struct FakeModule {
       return 0;
     };
     api.enroll = [](int, void* pointer, std::size_t bytes, maru_cuda_memory* memory) {
+      if (current()->live.contains(pointer)) return +kAlreadyRegistered;
       current()->live[pointer] = {-1, bytes};
       *memory = {pointer, pointer};
       return 0;

@@ -3,7 +3,11 @@
 #include <sys/mman.h>
 
 #include <algorithm>
+#include <map>
+#include <mutex>
 #include <numeric>
+#include <optional>
+#include <utility>
 
 #include "base/error.h"
 
@@ -79,16 +83,69 @@ class HostMemory : public Allocation {
   std::size_t own_bytes_;  // pages of ours; 0: they are the caller's
 };
 
-class RegisteredMemory final : public HostMemory {
+// What is registered now. The driver takes no piece of memory twice; those who bring the same one share
+// its registration, which ends with the last of them.
+class Registrations {
  public:
-  RegisteredMemory(const Runtime& runtime, maru_cuda_memory memory, std::size_t own_bytes)
-      : HostMemory(memory, own_bytes), runtime_(runtime) {}
-  RegisteredMemory(const RegisteredMemory&) = delete;
-  RegisteredMemory& operator=(const RegisteredMemory&) = delete;
-  ~RegisteredMemory() override { runtime_.api().withdraw(runtime_.ordinal(), memory_.host); }
+  explicit Registrations(const Runtime& runtime) : runtime_(runtime) {}
+
+  // Of exactly these bytes.
+  class Holder {
+   public:
+    Holder(Registrations& all, maru_cuda_memory memory) : all_(&all), memory_(memory) {}
+    Holder(Holder&& other) noexcept
+        : all_(std::exchange(other.all_, nullptr)), memory_(other.memory_) {}
+    Holder& operator=(Holder&&) = delete;
+    ~Holder() {
+      if (all_ != nullptr) all_->let_go(memory_.host);
+    }
+    const maru_cuda_memory& memory() const noexcept { return memory_; }
+
+   private:
+    Registrations* all_;
+    maru_cuda_memory memory_;
+  };
+
+  // The code of the failure is left in `code`; 0: there was none.
+  std::optional<Holder> hold(void* pointer, std::size_t bytes, int& code) {
+    const std::lock_guard lock(mutex_);
+    One& one = all_[{pointer, bytes}];
+    code = one.holders > 0 ? 0 : runtime_.api().enroll(runtime_.ordinal(), pointer, bytes, &one.memory);
+    if (code != 0) {
+      all_.erase({pointer, bytes});
+      return std::nullopt;
+    }
+    ++one.holders;
+    return std::optional<Holder>(std::in_place, *this, one.memory);
+  }
 
  private:
+  struct One {
+    maru_cuda_memory memory{};
+    int holders = 0;
+  };
+
+  void let_go(void* pointer) noexcept {
+    const std::lock_guard lock(mutex_);
+    const auto found =
+        std::ranges::find_if(all_, [&](const auto& one) { return one.first.first == pointer; });
+    if (--found->second.holders > 0) return;
+    runtime_.api().withdraw(runtime_.ordinal(), pointer);
+    all_.erase(found);
+  }
+
   const Runtime& runtime_;
+  std::mutex mutex_;
+  std::map<std::pair<void*, std::size_t>, One> all_;
+};
+
+class RegisteredMemory final : public HostMemory {
+ public:
+  RegisteredMemory(Registrations::Holder holder, std::size_t own_bytes)
+      : HostMemory(holder.memory(), own_bytes), holder_(std::move(holder)) {}
+
+ private:
+  Registrations::Holder holder_;  // goes before the pages do
 };
 
 // The rules of "CUDA for Tegra" (NVIDIA, application note, "Memory Management"): an integrated GPU
@@ -165,16 +222,16 @@ void* new_pages(std::size_t bytes) {
 class RegisteredHeap final : public Heap {
  public:
   explicit RegisteredHeap(const Runtime& runtime)
-      : Heap("registered", traits(runtime)), runtime_(runtime) {}
+      : Heap("registered", traits(runtime)), runtime_(runtime), registrations_(runtime) {}
 
  protected:
   std::unique_ptr<Allocation> do_allocate(std::size_t bytes) const override {
     const std::size_t whole = whole_pages(bytes);
     void* pages = new_pages(whole);
     if (pages == nullptr) return nullptr;
-    maru_cuda_memory memory{};
-    const int code = runtime_.api().enroll(runtime_.ordinal(), pages, whole, &memory);
-    if (code == 0) return std::make_unique<RegisteredMemory>(runtime_, memory, whole);
+    int code = 0;
+    if (auto holder = registrations_.hold(pages, whole, code))
+      return std::make_unique<RegisteredMemory>(*std::move(holder), whole);
     ::munmap(pages, whole);
     if (code == runtime_.api().out_of_memory) return nullptr;
     runtime_.check(code, "cudaHostRegister");
@@ -182,10 +239,10 @@ class RegisteredHeap final : public Heap {
   }
 
   std::unique_ptr<Allocation> do_import(void* pointer, std::size_t bytes) const override {
-    maru_cuda_memory memory{};
-    runtime_.check(runtime_.api().enroll(runtime_.ordinal(), pointer, bytes, &memory),
-                   "cudaHostRegister");
-    return std::make_unique<RegisteredMemory>(runtime_, memory, 0);
+    int code = 0;
+    auto holder = registrations_.hold(pointer, bytes, code);
+    runtime_.check(code, "cudaHostRegister");
+    return std::make_unique<RegisteredMemory>(*std::move(holder), 0);
   }
 
  private:
@@ -197,6 +254,7 @@ class RegisteredHeap final : public Heap {
   }
 
   const Runtime& runtime_;
+  mutable Registrations registrations_;
 };
 
 // Any memory of the process, where the device follows the CPU's page tables or faults pages in.

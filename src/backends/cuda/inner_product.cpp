@@ -169,6 +169,8 @@ class InnerProductProvider final : public Provider {
     // Weights are packed once, at load.
     if (!std::ranges::all_of(call.constant.subspan(1), std::identity())) return;
     const Shape& shape = call.src[0].shape;
+    constexpr std::int64_t kMostRows = std::int64_t{65535} * kInnerRows;  // CUDA's limit of a grid
+    if (InnerShape(*ip, call).rows > kMostRows) return;
     const bool has_images = shape.rank() == 4 && shape.axis(ip->axis) == 1;
     const double weights =
         static_cast<double>(call.src[1].count()) * static_cast<double>(size_of(call.src[0].dtype));

@@ -1,6 +1,7 @@
 #include "ops/preprocess.h"
 
 #include <algorithm>
+#include <limits>
 
 #include "backends/cuda/elements.h"
 #include "backends/cuda/kernels/preprocess.h"
@@ -18,7 +19,9 @@ class PreprocessProvider final : public Provider {
 
   void offer(const Call& call, const Runtime& runtime, std::vector<Offer>& offers) const override {
     const DType dtype = call.dst[0].dtype;
-    if (call.op.as<Preprocess>() == nullptr || !is_countable(call)) return;
+    if (call.op.as<Preprocess>() == nullptr) return;
+    // Pixels, of which a large batch has room for more, are counted in 64 bits.
+    if (call.dst[0].count() > std::numeric_limits<std::int32_t>::max()) return;
     if (dtype != DType::f32 && dtype != DType::f16) return;
     const double seconds = memory_seconds(runtime, static_cast<double>(call.dst[0].bytes()) * 4);
     for (const Layout layout : {Layout::blocked(kPadded), Layout::channels_last(), Layout::plain()}) {

@@ -100,11 +100,11 @@ double memory_seconds(const Runtime& runtime, double bytes) {
 }
 
 Images::Images(const TensorDesc& desc) {
-  const bool has_images = desc.shape.rank() == 4;
+  const bool has_images = desc.shape.rank() >= 2;
   const bool is_last = desc.layout.kind == Layout::Kind::channels_last;
   count = has_images ? desc.shape[0] : 1;
   channels = has_images ? desc.shape[1] : 1;
-  pixels = has_images ? desc.shape.count(2, 4) : desc.count();
+  pixels = has_images ? desc.shape.count(2, desc.shape.rank()) : desc.count();
   image_stride = has_images ? desc.image_stride() : pixels;
   const std::int64_t stored = desc.layout.is_window() ? desc.layout.stored_channels : channels;
   channel_stride = is_last ? 1 : pixels;

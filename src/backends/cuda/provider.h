@@ -144,8 +144,8 @@ std::string function_of(std::string_view name, DType dtype);
 // Rough estimates, good enough to rank offers: bytes moved by the device, and one launch.
 double memory_seconds(const Runtime& runtime, double bytes);
 
-// What functions want to know of a tensor of images, in elements. Tensors of other ranks are one image
-// of one channel.
+// What functions want to know of a tensor of images, in elements, be its pixels many or one. Tensors of
+// less than two axes are one image of one channel.
 struct Images {
   explicit Images(const TensorDesc& desc);
   std::int64_t count, channels, pixels;

@@ -44,8 +44,8 @@ const maru_cuda_kernel* Runtime::find(const std::string& function) const {
 
 void CudaQueue::finish() {
   if (word_ != nullptr) {
-    constexpr int kPollsBetweenQueries = 4096;
-    for (int polls = 1; static_cast<std::int32_t>(*word_ - value_) < 0; ++polls) {
+    constexpr unsigned kPollsBetweenQueries = 4096;
+    for (unsigned polls = 1; static_cast<std::int32_t>(*word_ - value_) < 0; ++polls) {
       if (polls % kPollsBetweenQueries != 0) continue;
       // Work that failed never reaches its word.
       const int code = runtime_.api().stream_query(stream_.get());

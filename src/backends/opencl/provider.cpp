@@ -168,10 +168,10 @@ double memory_seconds(double bytes) {
 }
 
 Images::Images(const TensorDesc& desc) {
-  const bool has_images = desc.shape.rank() == 4;
+  const bool has_images = desc.shape.rank() >= 2;
   count = has_images ? desc.shape[0] : 1;
   channels = has_images ? desc.shape[1] : 1;
-  pixels = has_images ? desc.shape.count(2, 4) : desc.count();
+  pixels = has_images ? desc.shape.count(2, desc.shape.rank()) : desc.count();
   blocks = (channels + desc.layout.block - 1) / desc.layout.block;
   run = blocks * desc.layout.block * pixels;
   stride = static_cast<cl_ulong>(has_images ? desc.image_stride() : run);

@@ -116,8 +116,8 @@ inline Operand packed_src(std::size_t index, const Call& call) {
 // Rough estimates, good enough to rank offers: bytes moved, and one launch.
 double memory_seconds(double bytes);
 
-// What functions want to know of one tensor of images, in elements. Tensors of other ranks are one
-// image of one channel.
+// What functions want to know of one tensor of images, in elements, be its pixels many or one. Tensors
+// of less than two axes are one image of one channel.
 struct Images {
   explicit Images(const TensorDesc& desc);
   cl_ulong stride;     // from one image to the next
