@@ -2,9 +2,10 @@
 
 #include <algorithm>
 #include <limits>
+#include <memory>
 
-#include "base/cache_folder.h"
 #include "base/error.h"
+#include "device/fastest.h"
 
 namespace maru::cuda {
 namespace {
@@ -113,37 +114,11 @@ class Trial {
 
 std::size_t fastest(const Runtime& runtime, const Trials& trials,
                     const std::function<std::vector<Stage>(std::size_t)>& stages) {
-  std::string key = fmt::format("{}\n{}\n", runtime.description(), trials.call);
-  for (const std::string& name : trials.names) key += name + "\n";
-  if (const auto kept = read_cached("cuda-tuning", key)) {
-    const auto found = std::ranges::find(trials.names, std::string(kept->begin(), kept->end()));
-    if (found != trials.names.end()) return static_cast<std::size_t>(found - trials.names.begin());
-  }
-  const std::lock_guard lock(runtime.measuring);
-  std::size_t best = 0;
-  double least = std::numeric_limits<double>::infinity();
-  try {
-    const Trial trial(runtime, trials);
-    for (std::size_t i = 0; i < trials.names.size(); ++i) {
-      try {
-        const double seconds = trial.measure(stages(i), least);
-        if (seconds < least) {
-          least = seconds;
-          best = i;
-        }
-      } catch (const Error&) {
-        continue;  // too many registers for this device, say
-      }
-    }
-  } catch (const Error&) {
-    return best;  // no memory to try with
-  }
-  const std::string& name = trials.names[best];
-  if (least < std::numeric_limits<double>::infinity()) {
-    write_cached("cuda-tuning", key,
-                 {reinterpret_cast<const unsigned char*>(name.data()), name.size()});
-  }
-  return best;
+  const std::string key = fmt::format("{}\n{}", runtime.description(), trials.call);
+  return fastest_of({"cuda-tuning", key, trials.names}, runtime.measuring, [&]() -> TakeTime {
+    const auto trial = std::make_shared<const Trial>(runtime, trials);
+    return [&stages, trial](std::size_t i, double least) { return trial->measure(stages(i), least); };
+  });
 }
 
 }  // namespace maru::cuda

@@ -3,9 +3,10 @@
 #include <algorithm>
 #include <chrono>
 #include <limits>
+#include <memory>
 
 #include "backends/opencl/sources.h"
-#include "base/cache_folder.h"
+#include "device/fastest.h"
 
 namespace maru::opencl {
 namespace {
@@ -101,7 +102,6 @@ class Scratch {
 
 std::string key_of(const Runtime& runtime, const Trials& trials) {
   std::string key = fmt::format("{}\n{}\n", runtime.description(), trials.call);
-  for (const std::string& name : trials.names) key += name + "\n";
   for (const Source& source : all_sources()) key += source.text;
   return key;
 }
@@ -110,36 +110,11 @@ std::string key_of(const Runtime& runtime, const Trials& trials) {
 
 std::size_t fastest(const Runtime& runtime, const Trials& trials,
                     const std::function<std::vector<Stage>(std::size_t)>& stages) {
-  const std::string key = key_of(runtime, trials);
-  if (const auto kept = read_cached("opencl-tuning", key)) {
-    const auto found = std::ranges::find(trials.names, std::string(kept->begin(), kept->end()));
-    if (found != trials.names.end()) return static_cast<std::size_t>(found - trials.names.begin());
-  }
-  const std::lock_guard lock(runtime.measuring);
-  std::size_t best = 0;
-  double least = std::numeric_limits<double>::infinity();
-  try {
-    const Scratch scratch(runtime, trials);
-    for (std::size_t i = 0; i < trials.names.size(); ++i) {
-      try {
-        const double seconds = scratch.measure(stages(i));
-        if (seconds < least) {
-          least = seconds;
-          best = i;
-        }
-      } catch (const Error&) {
-        continue;  // too many registers for this device, say
-      }
-    }
-  } catch (const Error&) {
-    return best;  // no memory to try with
-  }
-  const std::string& name = trials.names[best];
-  if (least < std::numeric_limits<double>::infinity()) {
-    write_cached("opencl-tuning", key,
-                 {reinterpret_cast<const unsigned char*>(name.data()), name.size()});
-  }
-  return best;
+  const Contest contest{"opencl-tuning", key_of(runtime, trials), trials.names};
+  return fastest_of(contest, runtime.measuring, [&]() -> TakeTime {
+    const auto scratch = std::make_shared<const Scratch>(runtime, trials);
+    return [&stages, scratch](std::size_t i, double) { return scratch->measure(stages(i)); };
+  });
 }
 
 }  // namespace maru::opencl
