@@ -45,7 +45,7 @@ class SessionTest : public ::testing::Test {
   fs::path folder_;
 };
 
-// In every policy of a device whose CPU has steps of its own, too.
+// Photos become tensors in the first step, which does not work in place: it may be repeated.
 TEST_F(SessionTest, StepsOneByOneAreARun) {
   for (const char* device : {"cpu", "board:tk1", "board:pcie"}) {
     for (const MemoryPolicy memory : {MemoryPolicy::copy, MemoryPolicy::automatic}) {
@@ -68,7 +68,7 @@ TEST_F(SessionTest, StepsOneByOneAreARun) {
       for (const auto& colour : {kGreen, kRed}) {
         for (Session* session : {&whole, &steps}) session->load_photo(photo(20, 10, colour), "photo");
         whole.run();
-        for (std::size_t i = 0; i < infos.size(); ++i) steps.run_step(i, i % 2 + 1);
+        for (std::size_t i = 0; i < infos.size(); ++i) steps.run_step(i, i == 0 ? 3 : 1);
         const auto wanted = whole.top(4), got = steps.top(4);
         for (std::size_t i = 0; i < wanted.size(); ++i) {
           EXPECT_EQ(got[i].index, wanted[i].index) << device;
