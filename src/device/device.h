@@ -39,7 +39,7 @@ struct Offer {
   double prepare_seconds = 0;    // estimated, once at load, beyond what is usual
   bool src_window = false;       // operands may be channel windows of a larger tensor
   bool dst_window = false;       // so may results
-  bool in_place = false;         // dst[0] may be the bytes of src[0]
+  bool in_place = false;         // dst[i] may be the bytes of src[i], for every i
 };
 
 class Launch {

@@ -20,6 +20,13 @@ ValueId Graph::add_input(std::string value_name, TensorDesc desc) {
   return id;
 }
 
+ValueId Graph::add_state(std::string value_name, TensorDesc desc) {
+  const auto id = ValueId(static_cast<std::uint32_t>(values_.size()));
+  values_.push_back({std::move(value_name), desc, std::nullopt, nullptr});
+  states.push_back({id, id});
+  return id;
+}
+
 ValueId Graph::add_constant(std::string value_name, std::shared_ptr<const Constant> constant) {
   const auto id = ValueId(static_cast<std::uint32_t>(values_.size()));
   const TensorDesc desc = constant->desc();
@@ -88,6 +95,9 @@ std::vector<TensorDesc> Graph::descs(std::span<const ValueId> ids) const {
 void Graph::replace_uses(ValueId from, ValueId to) {
   for (Node& node : nodes_) std::ranges::replace(node.src, from, to);
   std::ranges::replace(outputs, from, to);
+  for (State& state : states) {
+    if (state.end == from && state.begin != from) state.end = to;
+  }
 }
 
 void Graph::tidy() {
@@ -111,9 +121,11 @@ void Graph::tidy() {
   };
   // Outputs are walked in node order so that a tidy graph keeps the order of the file.
   std::vector<std::size_t> roots;
-  for (const ValueId id : outputs) {
+  const auto add_root = [&](ValueId id) {
     if (value(id).producer) roots.push_back(index(*value(id).producer));
-  }
+  };
+  std::ranges::for_each(outputs, add_root);
+  std::ranges::for_each(states, add_root, &State::end);
   std::ranges::sort(roots);
   for (const std::size_t root : roots) {
     visit(nodes_[root].dst.front());
@@ -132,6 +144,7 @@ void Graph::tidy() {
   std::vector<bool> used(values_.size(), false);
   for (const ValueId id : inputs) used[index(id)] = true;
   for (const ValueId id : outputs) used[index(id)] = true;
+  for (const State& state : states) used[index(state.begin)] = used[index(state.end)] = true;
   for (const std::size_t i : order) {
     for (const ValueId id : nodes_[i].src) used[index(id)] = true;
     for (const ValueId id : nodes_[i].dst) used[index(id)] = true;
@@ -158,6 +171,7 @@ void Graph::tidy() {
   }
   rename(inputs);
   rename(outputs);
+  for (State& state : states) state = {renamed[index(state.begin)], renamed[index(state.end)]};
   values_ = std::move(kept_values);
   nodes_ = std::move(kept_nodes);
 }
@@ -165,6 +179,11 @@ void Graph::tidy() {
 void Graph::verify() const {
   std::vector<bool> written(values_.size(), false);
   for (const ValueId id : inputs) written.at(index(id)) = true;
+  for (const State& state : states) {
+    MARU_ASSERT(!value(state.begin).producer && !value(state.begin).constant);
+    MARU_ASSERT(value(state.begin).desc == value(state.end).desc);
+    written.at(index(state.begin)) = true;
+  }
   for (std::size_t i = 0; i < values_.size(); ++i) {
     if (values_[i].constant) written[i] = true;
   }
@@ -182,6 +201,7 @@ void Graph::verify() const {
     }
   }
   for (const ValueId id : outputs) MARU_ASSERT(written.at(index(id)));
+  for (const State& state : states) MARU_ASSERT(written.at(index(state.end)));
 }
 
 std::string Graph::print() const {
@@ -201,6 +221,10 @@ std::string Graph::print() const {
                         attributes.empty() ? "" : " ", attributes);
     for (const ValueId id : node.dst) text += " " + value(id).desc.shape.str();
     text += '\n';
+  }
+  for (const State& state : states) {
+    text += fmt::format("  state {}: {}", value(state.begin).name, value(state.begin).desc.shape.str());
+    text += state.begin == state.end ? "\n" : fmt::format(", then {}\n", value(state.end).name);
   }
   text += fmt::format("  output {}\n", names(outputs));
   return text;

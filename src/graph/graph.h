@@ -32,13 +32,23 @@ struct Node {
   std::vector<ValueId> src, dst;
 };
 
+// Memory that outlives a run: parameters that are trained, and what a solver remembers. Before a run
+// it holds `begin`, which nothing in the graph computes, after it `end`: the same where the graph only
+// reads it.
+struct State {
+  ValueId begin, end;
+};
+
 class Graph {
  public:
   std::string name;
   std::vector<ValueId> inputs;   // what a caller writes
   std::vector<ValueId> outputs;  // what a caller reads; kept by every rewrite
+  std::vector<State> states;     // kept as outputs are
 
   ValueId add_input(std::string value_name, TensorDesc desc);
+  // Its end is its begin until states.back().end is another.
+  ValueId add_state(std::string value_name, TensorDesc desc);
   ValueId add_constant(std::string value_name, std::shared_ptr<const Constant> constant);
   // Infers the shapes of the node's values, one per name. An Error of the shape rule comes out with the
   // operator and the node: "[conv conv1/7x7_s2] ...".

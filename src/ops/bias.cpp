@@ -1,5 +1,7 @@
 #include "ops/bias.h"
 
+#include "ops/reduce.h"
+
 namespace maru {
 
 std::vector<Param> Bias::params(Descs src) const {
@@ -29,6 +31,14 @@ void Bias::reference(Views src, Views dst) const {
 
 Operator bias_operator() {
   Operator op = operator_of<Bias>();
+  op.gradient = [](GradientCall& call) -> Gradients {
+    const auto axes = static_cast<std::int64_t>(call.src_desc(1).shape.rank());
+    Gradients result{call.dst[0], std::nullopt};
+    if (call.wanted[1])
+      result[1] = call.add("bias gradient", Reduce{axes == 0 ? 0 : call.node.op.as<Bias>()->axis, axes},
+                           {*call.dst[0]});
+    return result;
+  };
   op.spellings = {{"caffe", "Bias", "bias_param", [](const AttrReader& reader, Arity) -> Op {
                      return Bias{reader.integer("axis", 1), reader.integer("num_axes", 1)};
                    }}};

@@ -1,6 +1,7 @@
 #include "ops/concat.h"
 
 #include "ops/reference.h"
+#include "ops/slice.h"
 
 namespace maru {
 
@@ -36,6 +37,23 @@ void Concat::reference(Views src, Views dst) const {
 
 Operator concat_operator() {
   Operator op = operator_of<Concat>();
+  op.gradient = [](GradientCall& call) -> Gradients {
+    const std::int64_t axis = call.node.op.as<Concat>()->axis;
+    if (call.node.src.size() == 1) return {call.dst[0]};
+    Slice slice{axis, {}, static_cast<std::int64_t>(call.node.src.size())};
+    std::int64_t begin = 0;
+    std::vector<std::string> names;
+    for (std::size_t i = 0; i < call.node.src.size(); ++i) {
+      if (i > 0) slice.points.push_back(begin);
+      const Shape& part = call.src_desc(i).shape;
+      begin += part[part.axis(axis)];
+      names.push_back(fmt::format("{}/gradient of {}", call.node.name, i));
+    }
+    const NodeId id = call.graph.add_node(call.node.name + "/gradient", std::move(slice),
+                                          {*call.dst[0]}, std::move(names));
+    const std::vector<ValueId>& parts = call.graph.node(id).dst;
+    return {parts.begin(), parts.end()};
+  };
   op.spellings = {{"caffe", "Concat", "concat_param", [](const AttrReader& reader, Arity) -> Op {
                      return Concat{axis_from_caffe(reader, "concat_dim")};
                    }}};

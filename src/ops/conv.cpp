@@ -1,6 +1,7 @@
 #include "ops/conv.h"
 
 #include "base/error.h"
+#include "ops/conv_grad.h"
 #include "ops/reference.h"
 
 namespace maru {
@@ -76,6 +77,7 @@ void Conv::reference(Views src, Views dst) const {
 
 Operator conv_operator() {
   Operator op = operator_of<Conv>();
+  op.gradient = conv_gradient;
   op.spellings = {
       {"caffe", "Convolution", "convolution_param", [](const AttrReader& reader, Arity) -> Op {
          Conv conv;

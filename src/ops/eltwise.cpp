@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "ops/reference.h"
+#include "ops/unary_grad.h"
 
 namespace maru {
 
@@ -56,9 +57,35 @@ void Eltwise::reference(Views src, Views dst) const {
   });
 }
 
+static Gradients eltwise_gradient(GradientCall& call) {
+  const Eltwise& eltwise = *call.node.op.as<Eltwise>();
+  const ValueId gradient = before_activation(call, eltwise.activation);
+  const std::size_t count = call.node.src.size();
+  if (eltwise.kind == Eltwise::Kind::maximum)
+    throw Error("eltwise", "a sum or a product", "a maximum, which has no gradient here");
+  Gradients result(count);
+  for (std::size_t i = 0; i < count; ++i) {
+    if (!call.wanted[i]) continue;
+    const std::string name = fmt::format("gradient of {}", i);
+    if (eltwise.kind == Eltwise::Kind::sum) {
+      const double factor = eltwise.coefficients.empty() ? 1 : eltwise.coefficients[i];
+      result[i] =
+          factor == 1 ? gradient : call.add(name, Unary{Unary::Kind::power, 1, factor}, {gradient});
+      continue;
+    }
+    std::vector<ValueId> factors{gradient};
+    for (std::size_t other = 0; other < count; ++other) {
+      if (other != i) factors.push_back(call.node.src[other]);
+    }
+    result[i] = call.add(name, Eltwise{Eltwise::Kind::product}, std::move(factors));
+  }
+  return result;
+}
+
 Operator eltwise_operator() {
   using Kind = Eltwise::Kind;
   Operator op = operator_of<Eltwise>();
+  op.gradient = eltwise_gradient;
   op.spellings = {{"caffe", "Eltwise", "eltwise_param", [](const AttrReader& reader, Arity) -> Op {
                      Eltwise eltwise;
                      eltwise.kind = enumerator(

@@ -26,8 +26,11 @@ void Identity::reference(Views src, Views dst) const {
 Operator identity_operator() {
   using Reason = Identity::Reason;
   Operator op = operator_of<Identity>();
+  op.gradient = [](GradientCall& call) -> Gradients { return {call.sum(call.dst)}; };
   op.spellings = {{"caffe", "Dropout", "dropout_param",
-                   [](const AttrReader&, Arity) -> Op { return Identity{Reason::dropout}; }},
+                   [](const AttrReader& reader, Arity) -> Op {
+                     return Identity{Reason::dropout, 1, reader.number("dropout_ratio", 0.5)};
+                   }},
                   {"caffe", "Split", "", [](const AttrReader&, Arity arity) -> Op {
                      return Identity{Reason::split, static_cast<std::int64_t>(arity.dst)};
                    }}};

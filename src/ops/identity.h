@@ -14,11 +14,13 @@ struct Identity {
 
   Reason reason = Reason::dropout;
   std::int64_t outputs = 1;
+  double ratio = 0.5;  // of dropout: for training (Caffe: dropout_ratio)
 
   template <class Self, class V>
   static void fields(Self& self, V&& visit) {
     visit("reason", self.reason);
     visit("outputs", self.outputs);
+    visit("ratio", self.ratio);
   }
 
   std::vector<TensorDesc> infer(Descs src) const;

@@ -1,5 +1,6 @@
 #include "ops/inner_product.h"
 
+#include "ops/inner_product_grad.h"
 #include "ops/reference.h"
 
 namespace maru {
@@ -56,6 +57,7 @@ void InnerProduct::reference(Views src, Views dst) const {
 
 Operator inner_product_operator() {
   Operator op = operator_of<InnerProduct>();
+  op.gradient = inner_product_gradient;
   op.spellings = {
       {"caffe", "InnerProduct", "inner_product_param", [](const AttrReader& reader, Arity) -> Op {
          return InnerProduct{reader.integer("num_output", 0), reader.integer("axis", 1),

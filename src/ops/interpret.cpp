@@ -25,17 +25,19 @@ void with_integers(DType dtype, std::byte* bytes, F&& f) {
 template <class T>
 Values<T> interpret(const Graph& graph, std::span<const std::vector<T>> inputs) {
   const std::string where = fmt::format("graph {}", graph.name);
-  if (inputs.size() != graph.inputs.size()) {
-    throw Error(where, fmt::format("{} inputs", graph.inputs.size()), fmt::format("{}", inputs.size()));
+  std::vector<ValueId> given = graph.inputs;
+  for (const State& state : graph.states) given.push_back(state.begin);
+  if (inputs.size() != given.size()) {
+    throw Error(where, fmt::format("{} inputs", given.size()), fmt::format("{}", inputs.size()));
   }
   Values<T> values(graph.values().size());
   for (std::size_t i = 0; i < inputs.size(); ++i) {
-    const Value& value = graph.value(graph.inputs[i]);
+    const Value& value = graph.value(given[i]);
     if (static_cast<std::int64_t>(inputs[i].size()) != value.desc.count()) {
       throw Error(where, fmt::format("{} elements for input {}", value.desc.count(), value.name),
                   fmt::format("{}", inputs[i].size()));
     }
-    values[static_cast<std::size_t>(graph.inputs[i])] = inputs[i];
+    values[static_cast<std::size_t>(given[i])] = inputs[i];
   }
   for (std::size_t i = 0; i < values.size(); ++i) {
     if (const auto& constant = graph.values()[i].constant) {

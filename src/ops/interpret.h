@@ -14,7 +14,8 @@ namespace maru {
 template <class T>
 using Values = std::vector<std::vector<T>>;
 
-// `inputs` as graph.inputs lists them. Throws Error when their number or sizes differ from the graph's.
+// `inputs` as graph.inputs lists them, and behind them what its states hold before. Throws Error when
+// their number or sizes differ from the graph's.
 template <class T>
 Values<T> interpret(const Graph& graph, std::span<const std::vector<T>> inputs);
 

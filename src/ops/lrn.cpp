@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "ops/lrn_grad.h"
 #include "ops/reference.h"
 #include "ops/window.h"
 
@@ -10,13 +11,6 @@ namespace maru {
 namespace {
 
 constexpr std::int64_t kMaxSize = std::int64_t{1} << 24;
-
-// Those of `size` neighbours around `at` that lie in [0, extent).
-struct Range {
-  Range(std::int64_t at, std::int64_t size, std::int64_t extent)
-      : begin(std::max<std::int64_t>(at - size / 2, 0)), end(std::min(at + size / 2 + 1, extent)) {}
-  std::int64_t begin, end;
-};
 
 }  // namespace
 
@@ -45,31 +39,17 @@ void Lrn::reference(Views src, Views dst) const {
     const Shape& shape = src[0].desc.shape;
     const T* from = src[0].as<const T>();
     T* to = dst[0].as<T>();
-    const auto at = [&](std::int64_t n, std::int64_t c, std::int64_t y, std::int64_t x) {
-      return ((n * shape[1] + c) * shape[2] + y) * shape[3] + x;
-    };
-    const bool is_across = region == Region::across;
-    const auto side = static_cast<double>(size);
-    const double weight = alpha / (is_across ? side : side * side);
+    std::int64_t i = 0;
     for (std::int64_t n = 0; n < shape[0]; ++n) {
       for (std::int64_t c = 0; c < shape[1]; ++c) {
         for (std::int64_t y = 0; y < shape[2]; ++y) {
-          for (std::int64_t x = 0; x < shape[3]; ++x) {
-            const Range channels(c, is_across ? size : 1, shape[1]);
-            const Range rows(y, is_across ? 1 : size, shape[2]);
-            const Range columns(x, is_across ? 1 : size, shape[3]);
+          for (std::int64_t x = 0; x < shape[3]; ++x, ++i) {
             double sum = 0;
-            for (std::int64_t sc = channels.begin; sc < channels.end; ++sc) {
-              for (std::int64_t sy = rows.begin; sy < rows.end; ++sy) {
-                for (std::int64_t sx = columns.begin; sx < columns.end; ++sx) {
-                  const auto value = static_cast<double>(from[at(n, sc, sy, sx)]);
-                  sum += value * value;
-                }
-              }
-            }
-            const double base = (is_across ? k : 1.0) + weight * sum;
-            to[at(n, c, y, x)] =
-                static_cast<T>(static_cast<double>(from[at(n, c, y, x)]) * std::pow(base, -beta));
+            each_around(shape, {n, c, y, x}, [&](std::int64_t near) {
+              sum += static_cast<double>(from[near]) * static_cast<double>(from[near]);
+            });
+            to[i] =
+                static_cast<T>(static_cast<double>(from[i]) * std::pow(base() + weight() * sum, -beta));
           }
         }
       }
@@ -80,6 +60,7 @@ void Lrn::reference(Views src, Views dst) const {
 Operator lrn_operator() {
   using Region = Lrn::Region;
   Operator op = operator_of<Lrn>();
+  op.gradient = lrn_gradient;
   op.spellings = {{"caffe", "LRN", "lrn_param", [](const AttrReader& reader, Arity) -> Op {
                      Lrn lrn;
                      lrn.size = reader.integer("local_size", 5);

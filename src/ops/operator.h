@@ -14,6 +14,7 @@
 #include "base/error.h"
 #include "graph/op.h"
 #include "graph/parse_fields.h"
+#include "ops/gradient.h"
 
 namespace maru {
 
@@ -59,6 +60,7 @@ struct Operator {
   std::vector<Spelling> spellings = {};
   std::vector<Case> cases = {};
   Op (*parse)(std::string_view attributes) = nullptr;  // as Op::attributes() prints them
+  GradientRule gradient = nullptr;                     // null: it has none
 };
 
 // All operators of maru, by name.
@@ -71,8 +73,11 @@ Op parse_op(std::string_view name, std::string_view attributes);
 // Building block for operators: what follows from the attribute struct alone.
 template <class A>
 Operator operator_of() {
-  return {
-      A::kName, {}, {}, [](std::string_view attributes) -> Op { return parse_fields<A>(attributes); }};
+  return {A::kName,
+          {},
+          {},
+          [](std::string_view attributes) -> Op { return parse_fields<A>(attributes); },
+          nullptr};
 }
 
 // Building blocks for cases().

@@ -3,33 +3,23 @@
 #include <algorithm>
 #include <limits>
 
+#include "ops/pool_grad.h"
 #include "ops/reference.h"
 
 namespace maru {
-namespace {
-
-// Where one window lies on one axis: the taps in the input, and how many the divisor counts.
-struct Taps {
-  std::int64_t begin, end, counted;
-};
-
-Taps taps_of(const Pool& pool, const Window& window, std::size_t axis, std::int64_t in,
-             std::int64_t out) {
-  const std::int64_t begin = out * window.stride[axis] - window.pad[axis];
-  const std::int64_t end = std::min(begin + window.kernel[axis], in + window.pad[axis]);
-  const Taps taps{std::max<std::int64_t>(begin, 0), std::min(end, in), end - begin};
-  return pool.divisor == Pool::Divisor::padded ? taps
-                                               : Taps{taps.begin, taps.end, taps.end - taps.begin};
-}
-
-}  // namespace
-
 std::string_view to_string(Pool::Kind kind) noexcept {
   return kind == Pool::Kind::max ? "max" : "average";
 }
 
 std::string_view to_string(Pool::Divisor divisor) noexcept {
   return divisor == Pool::Divisor::padded ? "padded" : "valid";
+}
+
+Pool::Taps Pool::taps(const Window& slid, std::size_t axis, std::int64_t in, std::int64_t out) const {
+  const std::int64_t begin = out * slid.stride[axis] - slid.pad[axis];
+  const std::int64_t end = std::min(begin + slid.kernel[axis], in + slid.pad[axis]);
+  const Taps taps{std::max<std::int64_t>(begin, 0), std::min(end, in), end - begin};
+  return divisor == Divisor::padded ? taps : Taps{taps.begin, taps.end, taps.end - taps.begin};
 }
 
 Window Pool::window_for(const TensorDesc& src) const {
@@ -99,9 +89,9 @@ void Pool::reference(Views src, Views dst) const {
     T* to = dst[0].as<T>();
     for (std::int64_t plane = 0; plane < in.count(0, 2); ++plane, image += in.count(2, 4)) {
       for (std::int64_t y = 0; y < out[2]; ++y) {
-        const Taps rows = taps_of(*this, slid, 0, in[2], y);
+        const Taps rows = taps(slid, 0, in[2], y);
         for (std::int64_t x = 0; x < out[3]; ++x) {
-          const Taps columns = taps_of(*this, slid, 1, in[3], x);
+          const Taps columns = taps(slid, 1, in[3], x);
           double sum = 0, most = -std::numeric_limits<double>::infinity();
           for (std::int64_t sy = rows.begin; sy < rows.end; ++sy) {
             for (std::int64_t sx = columns.begin; sx < columns.end; ++sx) {
@@ -121,6 +111,7 @@ void Pool::reference(Views src, Views dst) const {
 
 Operator pool_operator() {
   Operator op = operator_of<Pool>();
+  op.gradient = pool_gradient;
   op.spellings = {
       {"caffe", "Pooling", "pooling_param", [](const AttrReader& reader, Arity arity) -> Op {
          if (arity.dst > 1) {

@@ -35,6 +35,13 @@ struct Pool {
     visit("divisor", self.divisor);
   }
 
+  // Where one window lies on one axis: the taps in the input, and how many the divisor counts.
+  struct Taps {
+    std::int64_t begin, end, counted;
+  };
+  // Of the window `out` of those that slide over `in` pixels on this axis.
+  Taps taps(const Window& slid, std::size_t axis, std::int64_t in, std::int64_t out) const;
+
   // The window as it slides over this input: `window`, or the whole image when global.
   Window window_for(const TensorDesc& src) const;
   // OH and OW. Throws Error as infer() does.

@@ -6,30 +6,68 @@
 #include "ops/cast.h"
 #include "ops/concat.h"
 #include "ops/conv.h"
+#include "ops/conv_grad.h"
+#include "ops/dropout.h"
 #include "ops/eltwise.h"
 #include "ops/identity.h"
 #include "ops/inner_product.h"
+#include "ops/inner_product_grad.h"
+#include "ops/loss.h"
 #include "ops/lrn.h"
+#include "ops/lrn_grad.h"
 #include "ops/operator.h"
 #include "ops/pool.h"
+#include "ops/pool_grad.h"
 #include "ops/pool_lrn.h"
 #include "ops/prelu.h"
 #include "ops/preprocess.h"
+#include "ops/reduce.h"
 #include "ops/reshape.h"
 #include "ops/scale.h"
 #include "ops/slice.h"
 #include "ops/softmax.h"
 #include "ops/unary.h"
+#include "ops/unary_grad.h"
+#include "ops/update.h"
 
 namespace maru {
 
 std::span<const Operator> all_operators() {
   static const std::vector<Operator> operators{
-      batch_norm_operator(),    bias_operator(),       cast_operator(),    concat_operator(),
-      conv_operator(),          eltwise_operator(),    flatten_operator(), identity_operator(),
-      inner_product_operator(), lrn_operator(),        pool_operator(),    pool_lrn_operator(),
-      prelu_operator(),         preprocess_operator(), reshape_operator(), scale_operator(),
-      slice_operator(),         softmax_operator(),    unary_operator(),
+      accuracy_operator(),
+      batch_norm_operator(),
+      bias_operator(),
+      cast_operator(),
+      concat_operator(),
+      conv_operator(),
+      conv_grad_data_operator(),
+      conv_grad_weight_operator(),
+      dropout_operator(),
+      eltwise_operator(),
+      flatten_operator(),
+      identity_operator(),
+      inner_product_operator(),
+      inner_product_grad_data_operator(),
+      inner_product_grad_weight_operator(),
+      lrn_operator(),
+      lrn_grad_operator(),
+      pair_loss_operator(),
+      pair_loss_grad_operator(),
+      pool_operator(),
+      pool_grad_operator(),
+      pool_lrn_operator(),
+      prelu_operator(),
+      preprocess_operator(),
+      reduce_operator(),
+      reshape_operator(),
+      scale_operator(),
+      slice_operator(),
+      softmax_operator(),
+      softmax_loss_operator(),
+      softmax_loss_grad_operator(),
+      unary_operator(),
+      unary_grad_operator(),
+      update_operator(),
   };
   return operators;
 }

@@ -66,8 +66,11 @@ std::vector<TensorDesc> Flatten::infer(Descs src) const {
 Cost Flatten::cost(Descs src, Descs dst) const { return {0, traffic(src, dst)}; }
 void Flatten::reference(Views src, Views dst) const { copy_all(src[0], dst[0]); }
 
+static Gradients same_elements_gradient(GradientCall& call) { return {call.reshaped(*call.dst[0], 0)}; }
+
 Operator reshape_operator() {
   Operator op = operator_of<Reshape>();
+  op.gradient = same_elements_gradient;
   op.spellings = {{"caffe", "Reshape", "reshape_param", [](const AttrReader& reader, Arity) -> Op {
                      return Reshape{reader.integers("shape.dim"), reader.integer("axis", 0),
                                     reader.integer("num_axes", -1)};
@@ -84,6 +87,7 @@ Operator reshape_operator() {
 
 Operator flatten_operator() {
   Operator op = operator_of<Flatten>();
+  op.gradient = same_elements_gradient;
   op.spellings = {{"caffe", "Flatten", "flatten_param", [](const AttrReader& reader, Arity) -> Op {
                      return Flatten{reader.integer("axis", 1), reader.integer("end_axis", -1)};
                    }}};

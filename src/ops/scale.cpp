@@ -1,5 +1,7 @@
 #include "ops/scale.h"
 
+#include "ops/reduce.h"
+
 namespace maru {
 
 std::vector<Param> Scale::params(Descs src) const {
@@ -37,6 +39,18 @@ void Scale::reference(Views src, Views dst) const {
 
 Operator scale_operator() {
   Operator op = operator_of<Scale>();
+  op.gradient = [](GradientCall& call) -> Gradients {
+    const Scale& scale = *call.node.op.as<Scale>();
+    const auto axes = static_cast<std::int64_t>(call.src_desc(1).shape.rank());
+    Gradients result(call.node.src.size());
+    if (call.wanted[0])
+      result[0] = call.add("data gradient", Scale{scale.axis, scale.num_axes},
+                           {*call.dst[0], call.node.src[1]});
+    const Reduce over{axes == 0 ? 0 : scale.axis, axes};
+    if (call.wanted[1]) result[1] = call.add("scale gradient", over, {*call.dst[0], call.node.src[0]});
+    if (scale.bias && call.wanted[2]) result[2] = call.add("bias gradient", over, {*call.dst[0]});
+    return result;
+  };
   op.spellings = {{"caffe", "Scale", "scale_param", [](const AttrReader& reader, Arity) -> Op {
                      return Scale{reader.integer("axis", 1), reader.integer("num_axes", 1),
                                   reader.boolean("bias_term", false)};

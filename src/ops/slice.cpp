@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "ops/concat.h"
 #include "ops/reference.h"
 
 namespace maru {
@@ -63,6 +64,15 @@ void Slice::reference(Views src, Views dst) const {
 
 Operator slice_operator() {
   Operator op = operator_of<Slice>();
+  op.gradient = [](GradientCall& call) -> Gradients {
+    std::vector<ValueId> parts;
+    for (std::size_t i = 0; i < call.dst.size(); ++i) {
+      // A part that no loss depends on has the gradient zero.
+      parts.push_back(call.dst[i] ? *call.dst[i]
+                                  : call.zeros(call.graph.value(call.node.dst[i]).desc.shape));
+    }
+    return {call.add("gradient", Concat{call.node.op.as<Slice>()->axis}, std::move(parts))};
+  };
   op.spellings = {{"caffe", "Slice", "slice_param", [](const AttrReader& reader, Arity arity) -> Op {
                      return Slice{axis_from_caffe(reader, "slice_dim"), reader.integers("slice_point"),
                                   static_cast<std::int64_t>(arity.dst)};

@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "ops/reference.h"
+#include "ops/unary_grad.h"
 
 namespace maru {
 
@@ -95,6 +96,7 @@ Operator unary_operator() {
     return Spelling{"caffe", type, "", parse};
   };
   Operator op = operator_of<Unary>();
+  op.gradient = unary_gradient;
   op.spellings = {
       {"caffe", "ReLU", "relu_param",
        [](const AttrReader& reader, Arity) -> Op {

@@ -21,6 +21,7 @@ class Assigning {
   Assignment run() {
     // Inputs are the caller's.
     result_.home.assign(graph_.values().size(), placement_.is_split() ? Side::host : Side::device);
+    for (const State& state : graph_.states) home(state.begin) = Side::device;
     for (const Node& node : graph_.nodes()) {
       result_.device.push_back(is_view(graph_, node) ? device_of_view(node) : device_of(node));
       for (const ValueId id : node.dst) home(id) = placement_.side_of(result_.device.back());

@@ -27,7 +27,7 @@ class Check {
         row_of_(plan_.rows()) {
     for (const PackedConstant& packed : constants_) packed_[{packed.region, packed.offset}] = &packed;
     for (std::size_t r = 0; r < plan_.regions.size(); ++r) {
-      if (plan_.regions[r].kind == Region::Kind::input)
+      if (plan_.regions[r].kind == Region::Kind::input || plan_.regions[r].kind == Region::Kind::state)
         shadows_[r] = Shadow(ByteState{Dataflow::kCaller});
     }
   }
@@ -321,7 +321,7 @@ class Check {
     for (std::size_t d = 0; d < dst.size(); ++d) {
       for (std::size_t s = 0; s < src.size(); ++s) {
         const bool same = src[s].begin == dst[d].begin && step.src[s].desc == step.dst[d].desc;
-        if (src[s].overlaps(dst[d]) && !(work.in_place && d == 0 && s == 0 && same))
+        if (src[s].overlaps(dst[d]) && !(work.in_place && d == s && same))
           fail(fmt::format("{} apart from {}", step.dst[d].name, step.src[s].name),
                "both in " + bytes(dst[d]));
       }
@@ -397,20 +397,25 @@ class Check {
     if (finished_ != given_) fail("a wait for the device", "none behind its last step");
     for (std::size_t i = 0; i < plan_.outputs.size(); ++i) {
       const Port& port = plan_.outputs[i];
-      const Operand operand{port.name, port.desc, port.region};
-      const Footprint f = footprint(operand);
-      if (!traits(f.region).host_visible)
+      if (!traits(port.region).host_visible)
         fail(fmt::format("{} in memory that the CPU sees", port.name),
-             plan_.regions[f.region].heap->name());
-      f.each_run([&](std::size_t from, std::size_t to) {
-        shadows_[f.region].each(from, to, [&](std::size_t begin, std::size_t end, const ByteState& s) {
-          if (!std::ranges::binary_search(flow_.outputs[i], s.writer))
-            fail(fmt::format("{} as {} wrote it", port.name, writer_names(flow_.outputs[i])),
-                 fmt::format("{}, written last by {}", bytes(f.region, begin, end),
-                             writer_name(s.writer)));
-        });
-      });
+             plan_.regions[port.region].heap->name());
+      check_left(port, flow_.outputs[i]);
     }
+    for (std::size_t i = 0; i < plan_.states.size(); ++i) check_left(plan_.states[i], flow_.states[i]);
+  }
+
+  // What is there when the run has ended.
+  void check_left(const Port& port, const Dataflow::Sources& sources) {
+    const Footprint f = footprint({port.name, port.desc, port.region});
+    f.each_run([&](std::size_t from, std::size_t to) {
+      shadows_[f.region].each(from, to, [&](std::size_t begin, std::size_t end, const ByteState& s) {
+        if (!std::ranges::binary_search(sources, s.writer))
+          fail(fmt::format("{} as {} wrote it", port.name, writer_names(sources)),
+               fmt::format("{}, written last by {}", bytes(f.region, begin, end),
+                           writer_name(s.writer)));
+      });
+    });
   }
 
   struct Mapped {

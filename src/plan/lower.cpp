@@ -37,6 +37,7 @@ class Lowering {
       program_.tensors[tensors_.at(id)].input = true;
       program_.inputs.push_back(tensors_.at(id));
     }
+    for (const auto& state : graph_.states) program_.tensors[tensors_.at(state.begin)].state = true;
     for (const Node& node : graph_.nodes()) {
       device_ = assigned_.device[static_cast<std::size_t>(graph_.id_of(node))];
       if (keeps_bytes(node.op)) {
@@ -48,6 +49,13 @@ class Lowering {
       }
     }
     for (const ValueId id : graph_.outputs) program_.outputs.push_back(finish_output(id));
+    for (const auto& state : graph_.states) {
+      const TensorIndex begin = tensors_.at(state.begin);
+      const bool is_kept = state.end == state.begin;
+      program_.states.push_back(
+          {begin,
+           is_kept ? begin : in_layout(state.end, Layout::plain(), Side::device, "the next run")});
+    }
     return std::move(program_);
   }
 

@@ -22,6 +22,7 @@ struct Region {
     input,
     output,
     mirror,  // the device's copy of an input, as large as that is
+    state,   // outlives runs; may be shared by plans that run in turns
   };
   Kind kind;
   std::string name;            // of the value, for inputs and outputs
@@ -84,7 +85,7 @@ struct Plan {
   std::vector<std::string> devices;  // that it uses; the first is the one that was asked for
   std::vector<Region> regions;
   std::vector<Step> steps;
-  std::vector<Port> inputs, outputs;
+  std::vector<Port> inputs, outputs, states;
   std::vector<std::string> rewrites;  // what was done to the graph before
   // Whether the first device combines launches: steps of a row then keep no order but Step::after, and
   // rows keep theirs. Else each step follows the one before it on its device.
@@ -117,10 +118,11 @@ struct Dataflow {
   struct Work {
     std::string name;          // of the step
     std::vector<Sources> src;  // per operand; none for weights
-    bool in_place = false;     // dst[0] may be the bytes of src[0]
+    bool in_place = false;     // dst[i] may be the bytes of src[i]
   };
   std::vector<Work> steps;       // the plan's kernels and copies, in its order
   std::vector<Sources> outputs;  // per output of the plan
+  std::vector<Sources> states;   // per state, when the run has ended
 };
 
 // What the planner makes: the plan, and the constants from which its weights are packed, once.

@@ -34,6 +34,8 @@ std::string_view to_string(Region::Kind kind) {
       return "output";
     case Region::Kind::mirror:
       return "mirror";
+    case Region::Kind::state:
+      return "state";
   }
   return "?";
 }

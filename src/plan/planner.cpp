@@ -181,6 +181,7 @@ class Planner {
     };
     for (const TensorIndex t : program_.inputs) add_port(t, Region::Kind::input, plan_.inputs);
     for (const TensorIndex t : program_.outputs) add_port(t, Region::Kind::output, plan_.outputs);
+    for (const auto& state : program_.states) add_port(state.begin, Region::Kind::state, plan_.states);
     for (TensorIndex t = 0; t < program_.tensors.size(); ++t) {
       const ProgramTensor& tensor = program_.tensors[t];
       if (!tensor.mirrors) continue;
@@ -361,8 +362,17 @@ class Planner {
     constexpr std::size_t kNone = std::numeric_limits<std::size_t>::max() - 1;
     std::vector<std::size_t> writer(program_.tensors.size(), kNone);
     for (const TensorIndex t : program_.inputs) writer[t] = Dataflow::kCaller;
+    // What is copied to where a state is kept is read by the next run.
+    std::map<TensorIndex, std::size_t> kept_by;
+    for (const auto& state : program_.states) {
+      writer[state.begin] = Dataflow::kCaller;
+      kept_by[state.begin] = kNone;
+    }
     for (std::size_t i = 0; i < program_.code.size(); ++i) {
-      for (const TensorIndex t : program_.code[i].dst) writer[t] = i;
+      for (const TensorIndex t : program_.code[i].dst) {
+        const auto kept = kept_by.find(t);
+        (kept == kept_by.end() ? writer[t] : kept->second) = i;
+      }
     }
     std::vector<Dataflow::Sources> known(program_.tensors.size());
     const auto sources = [&](const auto& self, TensorIndex t) -> const Dataflow::Sources& {
@@ -386,6 +396,9 @@ class Planner {
       flow_.steps.push_back(std::move(work));
     }
     for (const TensorIndex t : program_.outputs) flow_.outputs.push_back(sources(sources, t));
+    for (const auto& state : program_.states)
+      flow_.states.push_back(kept_by[state.begin] == kNone ? sources(sources, state.end)
+                                                           : Dataflow::Sources{kept_by[state.begin]});
   }
 
   static constexpr std::size_t kWeightAlignment =

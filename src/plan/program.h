@@ -23,6 +23,7 @@ struct ProgramTensor {
   Place place = {};
   bool input = false;                                 // memory of its own, written by the caller
   bool output = false;                                // memory of its own, read by the caller
+  bool state = false;                                 // memory that outlives a run
   std::optional<TensorIndex> mirrors = std::nullopt;  // the input of which this is the device's copy
 };
 
@@ -45,7 +46,11 @@ struct Instruction {
 struct Program {
   std::vector<ProgramTensor> tensors;
   std::vector<Instruction> code;
-  std::vector<TensorIndex> inputs, outputs;    // in the order of the graph's
+  std::vector<TensorIndex> inputs, outputs;  // in the order of the graph's
+  struct State {
+    TensorIndex begin, end;  // whose bytes share_storage() makes one
+  };
+  std::vector<State> states{};                 // likewise
   std::map<std::string, std::string> choices;  // which offer each node took; see PlanOptions::choices
 
   TensorIndex add_tensor(ProgramTensor tensor) {

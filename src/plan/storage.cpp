@@ -58,6 +58,9 @@ class Sharing {
   }
 
   Storages run() {
+    std::erase_if(open_states_ = program_.states, [&](const Program::State& state) {
+      return state.begin == state.end || keep_in_place(state);
+    });
     for (const Instruction& instruction : before_) {
       if (instruction.kind != Instruction::Kind::view) {
         work_in_place(instruction);
@@ -68,18 +71,43 @@ class Sharing {
         look(instruction);
       }
     }
+    for (const Program::State& state : open_states_)
+      copy(state.end, state.begin, "the next run reads it here");
     return settle();
   }
 
  private:
+  // Has the state's last value written where it is kept; false where it must be copied there. What
+  // reads the old value then comes before that, or is the writer itself, element by element.
+  bool keep_in_place(const Program::State& state) {
+    const Instruction* writer = producers_[state.end];
+    if (writer == nullptr || writer->kind == Instruction::Kind::view) return false;
+    if (program_.tensors[state.end].desc != program_.tensors[state.begin].desc) return false;
+    if (program_.tensors[state.end].output) return false;
+    for (const Instruction* reader : readers_[state.begin]) {
+      if (reader > writer || reader->kind == Instruction::Kind::view) return false;
+      if (reader != writer) continue;
+      const auto at = std::ranges::find(writer->dst, state.end) - writer->dst.begin();
+      const bool is_elementwise =
+          writer->offer.in_place && std::ranges::count(writer->src, state.begin) == 1 &&
+          at < std::ssize(writer->src) && writer->src[static_cast<std::size_t>(at)] == state.begin;
+      if (!is_elementwise) return false;
+    }
+    member(state.end).written = false;
+    const bool is_one = unify(state.end, state.begin, 0);
+    member(state.end).written = true;
+    program_.tensors[state.end].state = is_one;
+    return is_one;
+  }
+
   void add_group(TensorIndex t) {
     const ProgramTensor& tensor = program_.tensors[t];
     Group group;
     group.end = run_bytes_of(tensor.desc);
     group.runs = runs_of(tensor.desc);
     group.place = tensor.place;
-    group.members = {{t, 0, group.end, tensor.input}};
-    group.callers = group.sealed = tensor.input || tensor.output || tensor.mirrors;
+    group.members = {{t, 0, group.end, tensor.input || tensor.state}};
+    group.callers = group.sealed = tensor.input || tensor.output || tensor.mirrors || tensor.state;
     groups_.push_back(std::move(group));
     group_of_.push_back(groups_.size() - 1);
     readers_.emplace_back();
@@ -279,7 +307,7 @@ class Sharing {
     if (instruction.kind != Instruction::Kind::kernel || !instruction.offer.in_place) return;
     const TensorIndex src = instruction.src[0], dst = instruction.dst[0];
     const ProgramTensor& tensor = program_.tensors[src];
-    if (tensor.input || tensor.output || readers_[src].size() != 1) return;
+    if (tensor.input || tensor.output || tensor.state || readers_[src].size() != 1) return;
     if (program_.tensors[dst].desc != tensor.desc) return;
     if (group(src).place.heap != group(dst).place.heap) return;
     const Group::Member mine = member(src);
@@ -325,7 +353,8 @@ class Sharing {
   std::vector<std::vector<const Instruction*>> readers_;
   std::vector<const Instruction*> producers_;
   std::vector<std::vector<TensorIndex>> shows_;
-  std::deque<Instruction> copies_;  // stable addresses for readers_ and producers_
+  std::vector<Program::State> open_states_;  // whose last value is elsewhere
+  std::deque<Instruction> copies_;           // stable addresses for readers_ and producers_
 };
 
 }  // namespace

@@ -11,7 +11,7 @@
 namespace maru {
 
 Executor::Executor(const Plan& plan, std::span<const Device* const> devices, const Weights& weights,
-                   bool check)
+                   bool check, const StateMemory* states)
     : plan_(plan),
       devices_(devices),
       own_(plan.regions.size()),
@@ -25,6 +25,9 @@ Executor::Executor(const Plan& plan, std::span<const Device* const> devices, con
     const Region& region = plan.regions[r];
     if (region.kind == Region::Kind::weights) {
       buffers_[r] = &weights.buffers.at(next_weights++);
+    } else if (region.kind == Region::Kind::state) {
+      MARU_ASSERT(states != nullptr);
+      buffers_[r] = &states->at(region.name);
     } else {
       set_buffer(r, region.bytes > 0 ? region.heap->allocate(region.bytes, region.name) : Buffer());
     }

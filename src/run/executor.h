@@ -11,6 +11,7 @@
 #include "memory/ledger.h"
 #include "plan/plan.h"
 #include "run/host_ranges.h"
+#include "run/state_memory.h"
 #include "run/weights.h"
 
 namespace maru {
@@ -19,10 +20,11 @@ class Executor {
  public:
   // `devices` are those with which the plan was made; `weights` are the plan's, packed. All must
   // outlive the executor. Throws Error naming the region for which there is not enough memory.
+  // `states`, where the plan has any, have been made for it, and are not used by two runs at once.
   // With `check` every run is watched: before each step of the CPU, that the device is done with what
   // it maps and that its memory is mapped where the step was bound to. A breach is a std::logic_error.
   Executor(const Plan& plan, std::span<const Device* const> devices, const Weights& weights,
-           bool check = false);
+           bool check = false, const StateMemory* states = nullptr);
 
   Executor(const Executor&) = delete;
   Executor& operator=(const Executor&) = delete;

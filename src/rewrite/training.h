@@ -1,0 +1,59 @@
+// From a network to the graphs that train it: one that computes losses and the gradients of all trained
+// parameters, and one that updates these with a solver. Both are planned and run like any other; what
+// they share are states, by name: parameters, their gradients, what the solver remembers.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "graph/graph.h"
+#include "ops/update.h"
+
+namespace maru {
+
+// A parameter that is trained.
+struct Parameter {
+  std::string name;  // of its state; unique
+  Shape shape;
+  std::shared_ptr<const Constant> initial;
+  double rate_mult = 1, decay_mult = 1;  // Caffe: lr_mult, decay_mult
+
+  std::string gradient() const { return name + "/gradient"; }
+  // What the solver remembers: h, k.
+  std::string memory(std::size_t i) const { return fmt::format("{}/memory {}", name, i); }
+};
+
+// A value of the network that is to become small, times its weight.
+struct WeightedLoss {
+  std::string value;  // of one element
+  double weight = 1;
+};
+
+struct TrainingOptions {
+  std::vector<WeightedLoss> losses;
+  // lr_mult and decay_mult of a constant of the network, by its name and its place among the parameters
+  // of its layer. A rate of 0 freezes it: it stays a constant, and what lies before nothing but frozen
+  // parameters has no gradient and need not be kept.
+  std::function<std::pair<double, double>(std::string_view name)> rates = [](std::string_view) {
+    return std::pair{1.0, 1.0};
+  };
+  // Gradients are added to what their states hold (Caffe: iter_size above 1) instead of replacing it.
+  bool accumulate = false;
+};
+
+// The network with losses becomes the graph of gradients: outputs stay, constants that are trained
+// become states, each with a state of its gradient. Dropout drops (a new input "step", one element, the
+// number of the pass). Values are called as in the network; what is added is called after the nodes
+// that it belongs to. Returns the parameters in the order of the network. Throws Error for a loss that
+// is not there or has another shape, for an operator without a gradient, and when nothing is left to
+// train.
+std::vector<Parameter> build_gradients(Graph& graph, const TrainingOptions& options);
+
+// Reads the gradients and updates the parameters. Input: "controls" (ops/update.h). With `clears`,
+// gradients are zero afterwards, for accumulating. Output: "gradient norm", the root of the sum of the
+// squares of all gradients before the update.
+Graph build_update(const std::vector<Parameter>& parameters, const Update& solver, bool clears);
+
+}  // namespace maru

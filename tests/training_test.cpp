@@ -1,0 +1,350 @@
+// Training as planned against training by the operators' references in double precision, and whether it
+// learns.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <random>
+
+#include "device/registry.h"
+#include "ops/concat.h"
+#include "ops/conv.h"
+#include "ops/identity.h"
+#include "ops/inner_product.h"
+#include "ops/interpret.h"
+#include "ops/loss.h"
+#include "ops/lrn.h"
+#include "ops/pool.h"
+#include "ops/scale.h"
+#include "ops/softmax.h"
+#include "train/trainer.h"
+
+namespace maru {
+namespace {
+
+constexpr std::int64_t kBatch = 6, kClasses = 4;
+
+class Network {
+ public:
+  explicit Network(unsigned seed = 1) : random_(seed) {}
+
+  ValueId constant(const std::string& name, Shape shape, double deviation) {
+    std::normal_distribution<double> draw(0, deviation);
+    std::vector<float> values(static_cast<std::size_t>(shape.count()));
+    std::ranges::generate(values, [&] { return static_cast<float>(draw(random_)); });
+    return graph.add_constant(name, std::make_shared<const Constant>(shape, std::move(values)));
+  }
+
+  ValueId add(const std::string& name, Op op, std::vector<ValueId> src) {
+    const std::vector<TensorDesc> descs = graph.descs(src);
+    for (const Param& param : op.params(descs)) {
+      const double fan = static_cast<double>(param.shape.count()) / static_cast<double>(param.shape[0]);
+      const bool is_weight = param.role == "weight";
+      src.push_back(constant(name + "/" + std::string(param.role), param.shape,
+                             is_weight ? std::sqrt(2 / fan) : 0.05));
+    }
+    std::vector<std::string> names{name};
+    while (names.size() < op.infer(graph.descs(src)).size()) names.push_back(name + "/rest");
+    const NodeId id = graph.add_node(name, std::move(op), std::move(src), std::move(names));
+    return graph.node(id).dst[0];
+  }
+
+  Graph graph;
+
+ private:
+  std::mt19937 random_;
+};
+
+Window window(std::int64_t kernel, std::int64_t stride, std::int64_t pad) {
+  return {{kernel, kernel}, {stride, stride}, {pad, pad}, {1, 1}};
+}
+
+// What GoogLeNet has, small: normalisation, an inception block with a fused activation, an auxiliary
+// loss, dropout.
+Graph small_inception() {
+  Network net;
+  const ValueId data = net.graph.add_input("data", {DType::f32, {kBatch, 3, 16, 16}});
+  const ValueId label = net.graph.add_input("label", {DType::f32, {kBatch}});
+  ValueId at = net.add("conv1", Conv{16, window(5, 2, 2), 1, true, Unary{}}, {data});
+  at = net.add("pool1", Pool{Pool::Kind::max, window(3, 2, 0)}, {at});
+  at = net.add("norm1", Lrn{5, 0.5, 0.75, 1}, {at});
+  const ValueId one = net.add("1x1", Conv{8, window(1, 1, 0), 1, true, Unary{}}, {at});
+  const ValueId reduced = net.add("3x3_reduce", Conv{6, window(1, 1, 0), 1, true, Unary{}}, {at});
+  const ValueId three = net.add("3x3", Conv{8, window(3, 1, 1), 2, true, Unary{}}, {reduced});
+  const ValueId pooled = net.add("pool", Pool{Pool::Kind::max, window(3, 1, 1)}, {at});
+  at = net.add("output", Concat{}, {one, three, pooled});
+  const ValueId aux = net.add("aux", InnerProduct{kClasses}, {at});
+  net.graph.outputs.push_back(net.add("aux_loss", SoftmaxLoss{}, {aux, label}));
+  at = net.add("scale", Scale{1, 1, true}, {at});
+  at = net.add("sigmoid", Unary{Unary::Kind::sigmoid}, {at});
+  at = net.add("pool2", Pool{Pool::Kind::average, {}, true}, {at});
+  at = net.add("drop", Identity{Identity::Reason::dropout, 1, 0.25}, {at});
+  at = net.add("classifier", InnerProduct{kClasses}, {at});
+  net.graph.outputs.push_back(net.add("loss", SoftmaxLoss{}, {at, label}));
+  net.graph.outputs.push_back(net.add("accuracy", Accuracy{}, {at, label}));
+  net.graph.name = "small inception";
+  return std::move(net.graph);
+}
+
+TrainingOptions two_losses() {
+  TrainingOptions options;
+  options.losses = {{"loss", 1}, {"aux_loss", 0.3}};
+  // The way of Caffe's definitions: biases learn twice as fast and do not decay.
+  options.rates = [](std::string_view name) {
+    return name.ends_with("bias") ? std::pair{2.0, 0.0} : std::pair{1.0, 1.0};
+  };
+  return options;
+}
+
+struct Batch {
+  std::vector<float> data, label;
+};
+
+// Noise, brighter in the channel of the class; in none for the last class.
+Batch draw_batch(std::mt19937& random) {
+  Batch batch;
+  std::normal_distribution<float> noise(0, 0.3F);
+  for (std::int64_t n = 0; n < kBatch; ++n) {
+    const auto label = static_cast<std::int64_t>(random() % kClasses);
+    batch.label.push_back(static_cast<float>(label));
+    for (std::int64_t c = 0; c < 3; ++c) {
+      for (int pixel = 0; pixel < 16 * 16; ++pixel)
+        batch.data.push_back(noise(random) + (c == label ? 1.0F : 0.0F));
+    }
+  }
+  return batch;
+}
+
+std::vector<double> doubles(std::span<const float> values) { return {values.begin(), values.end()}; }
+
+// The same by references in double precision.
+class ReferenceTraining {
+ public:
+  ReferenceTraining(Graph network, TrainerOptions options) : options_(std::move(options)) {
+    options_.training.accumulate = options_.passes > 1;
+    parameters_ = build_gradients(network, options_.training);
+    gradients_ = std::move(network);
+    update_ = build_update(parameters_, options_.solver, options_.training.accumulate);
+    for (const Graph* graph : {&gradients_, &update_}) {
+      for (const State& state : graph->states) {
+        const Value& value = graph->value(state.begin);
+        states_[value.name].resize(static_cast<std::size_t>(value.desc.count()));
+      }
+    }
+    for (const Parameter& parameter : parameters_)
+      states_[parameter.name] = doubles(parameter.initial->floats());
+  }
+
+  double pass(const Batch& batch, double step) {
+    std::vector<std::vector<double>> inputs;
+    for (const ValueId id : gradients_.inputs) {
+      const std::string& name = gradients_.value(id).name;
+      inputs.push_back(name == "data"    ? doubles(batch.data)
+                       : name == "label" ? doubles(batch.label)
+                                         : std::vector<double>{step});
+    }
+    return run(gradients_, std::move(inputs), "loss");
+  }
+  double update(std::vector<double> controls) {
+    return run(update_, {std::move(controls)}, "gradient norm");
+  }
+
+  std::map<std::string, std::vector<double>> states_;
+  std::vector<Parameter> parameters_;
+
+ private:
+  double run(const Graph& graph, std::vector<std::vector<double>> inputs, const char* result) {
+    for (const State& state : graph.states) inputs.push_back(states_.at(graph.value(state.begin).name));
+    const Values<double> values = interpret<double>(graph, inputs);
+    for (const State& state : graph.states)
+      states_[graph.value(state.begin).name] = values[static_cast<std::size_t>(state.end)];
+    return values[static_cast<std::size_t>(graph.require(result))][0];
+  }
+
+  TrainerOptions options_;
+  Graph gradients_, update_;
+};
+
+std::vector<const Device*> listed(const std::vector<std::unique_ptr<Device>>& devices) {
+  std::vector<const Device*> list;
+  for (const auto& device : devices) list.push_back(device.get());
+  return list;
+}
+
+// The device, and behind it the CPU, where that is another.
+std::vector<std::unique_ptr<Device>> open_all(const char* name) {
+  std::vector<std::unique_ptr<Device>> devices;
+  devices.push_back(open_device(name, {}));
+  if (!devices[0]->is_host()) devices.push_back(open_device("cpu", {}));
+  return devices;
+}
+
+struct Setting {
+  const char* name;
+  const char* device;
+  Update::Solver solver;
+  std::int64_t passes;
+  double clip;
+};
+
+class Training : public ::testing::TestWithParam<Setting> {};
+
+TEST_P(Training, IsThatOfTheReferences) {
+  const Setting& setting = GetParam();
+  TrainerOptions options;
+  options.training = two_losses();
+  options.solver.solver = setting.solver;
+  options.solver.momentum = 0.9;
+  options.passes = setting.passes;
+  options.clip_gradients = setting.clip;
+  options.l2_decay = 1e-3;
+  const auto devices = open_all(setting.device);
+  Trainer trainer(small_inception(), listed(devices), options);
+  ReferenceTraining reference(small_inception(), options);
+  std::mt19937 random(3);
+  constexpr double kRate = 0.02;
+  for (int update = 0; update < 4; ++update) {
+    for (std::int64_t pass = 0; pass < setting.passes; ++pass) {
+      const Batch batch = draw_batch(random);
+      std::ranges::copy(batch.data, trainer.input("data").begin());
+      std::ranges::copy(batch.label, trainer.input("label").begin());
+      trainer.pass();
+      const double wanted = reference.pass(batch, static_cast<double>(update * setting.passes + pass));
+      EXPECT_NEAR(trainer.output("loss")[0], wanted, 2e-5 * (1 + std::fabs(wanted)));
+    }
+    const double norm = trainer.update(kRate);
+    const double wanted =
+        reference.update({kRate, options.l2_decay, 0, 1.0 / static_cast<double>(setting.passes),
+                          setting.clip, update + 1.0});
+    EXPECT_NEAR(norm, wanted, 1e-4 * wanted);
+  }
+  EXPECT_EQ(trainer.updates(), 4);
+  ASSERT_EQ(trainer.parameters().size(), reference.parameters_.size());
+  for (const Parameter& parameter : trainer.parameters()) {
+    std::vector<float> got(static_cast<std::size_t>(parameter.shape.count()));
+    trainer.states().read(parameter.name, got);
+    const std::vector<double>& wanted = reference.states_.at(parameter.name);
+    const std::vector<float> initial = parameter.initial->floats();
+    double moved = 0, error = 0;
+    for (std::size_t i = 0; i < got.size(); ++i) {
+      moved = std::max(moved, std::fabs(wanted[i] - static_cast<double>(initial[i])));
+      error = std::max(error, std::fabs(wanted[i] - static_cast<double>(got[i])));
+    }
+    EXPECT_GT(moved, 0) << parameter.name;
+    EXPECT_LT(error, 2e-3 * moved + 1e-6) << parameter.name;
+  }
+}
+
+using Solver = Update::Solver;
+INSTANTIATE_TEST_SUITE_P(Settings, Training,
+                         ::testing::Values(Setting{"sgd", "cpu", Solver::sgd, 1, 0},
+                                           Setting{"nesterov", "cpu", Solver::nesterov, 1, 0},
+                                           Setting{"adagrad", "cpu", Solver::adagrad, 1, 0},
+                                           Setting{"rmsprop", "cpu", Solver::rmsprop, 1, 0},
+                                           Setting{"adadelta", "cpu", Solver::adadelta, 1, 0},
+                                           Setting{"adam", "cpu", Solver::adam, 1, 0},
+                                           Setting{"several_passes", "cpu", Solver::sgd, 3, 0},
+                                           Setting{"clipped", "cpu", Solver::sgd, 2, 0.5},
+                                           Setting{"shared_memory", "board:orin", Solver::sgd, 2, 0},
+                                           Setting{"card", "board:pcie", Solver::nesterov, 1, 0}),
+                         [](const auto& info) { return std::string(info.param.name); });
+
+TEST(Trainer, Learns) {
+  TrainerOptions options;
+  options.training = two_losses();
+  options.solver.momentum = 0.9;
+  const auto devices = open_all("cpu");
+  Trainer trainer(small_inception(), listed(devices), options);
+  std::mt19937 random(5);
+  double first = 0, last = 0, hits = 0;
+  constexpr int kUpdates = 400, kLooked = 20;
+  for (int update = 0; update < kUpdates; ++update) {
+    const Batch batch = draw_batch(random);
+    std::ranges::copy(batch.data, trainer.input("data").begin());
+    std::ranges::copy(batch.label, trainer.input("label").begin());
+    trainer.pass();
+    const double loss = trainer.output("loss")[0];
+    if (update < kLooked) first += loss;
+    if (update >= kUpdates - kLooked) {
+      last += loss;
+      hits += trainer.output("accuracy")[0];
+    }
+    trainer.update(0.05);
+  }
+  EXPECT_LT(last, 0.3 * first);
+  EXPECT_GT(hits / kLooked, 0.9);
+}
+
+TEST(Trainer, WhatIsFrozenStaysAndIsNotPropagatedThrough) {
+  TrainerOptions options;
+  options.training = two_losses();
+  options.training.rates = [](std::string_view name) {
+    return std::pair{name.starts_with("classifier") || name.starts_with("aux") ? 1.0 : 0.0, 1.0};
+  };
+  const auto devices = open_all("cpu");
+  Trainer frozen(small_inception(), listed(devices), options);
+  options.training = two_losses();
+  const Trainer whole(small_inception(), listed(devices), options);
+  EXPECT_EQ(frozen.parameters().size(), 4u);
+  for (const Step& step : frozen.plan().steps) EXPECT_EQ(step.op.find("conv_grad"), std::string::npos);
+  EXPECT_LT(frozen.arena_bytes(), whole.arena_bytes());
+  EXPECT_LT(frozen.state_bytes(), whole.state_bytes());
+}
+
+TEST(Trainer, ANormThatIsNotFiniteChangesNothing) {
+  TrainerOptions options;
+  options.training = two_losses();
+  const auto devices = open_all("cpu");
+  Trainer trainer(small_inception(), listed(devices), options);
+  std::mt19937 random(5);
+  Batch batch = draw_batch(random);
+  batch.data[0] = std::numeric_limits<float>::quiet_NaN();
+  std::ranges::copy(batch.data, trainer.input("data").begin());
+  std::ranges::copy(batch.label, trainer.input("label").begin());
+  trainer.pass();
+  EXPECT_FALSE(std::isfinite(trainer.update(0.1)));
+  EXPECT_EQ(trainer.updates(), 0);
+  for (const Parameter& parameter : trainer.parameters()) {
+    std::vector<float> got(static_cast<std::size_t>(parameter.shape.count()));
+    trainer.states().read(parameter.name, got);
+    EXPECT_EQ(got, parameter.initial->floats()) << parameter.name;
+  }
+}
+
+TEST(Trainer, SaysWhatCannotBeTrained) {
+  const auto devices = open_all("cpu");
+  const auto expected = [&](Graph graph, const TrainingOptions& training) -> std::string {
+    TrainerOptions options;
+    options.training = training;
+    try {
+      const Trainer trainer(std::move(graph), listed(devices), options);
+    } catch (const Error& error) {
+      return error.expected();
+    }
+    return "";
+  };
+  TrainingOptions none = two_losses(), unknown = two_losses(), large = two_losses(),
+                  frozen = two_losses();
+  none.losses.clear();
+  unknown.losses[0].value = "lose";
+  large.losses[0].value = "classifier";
+  frozen.rates = [](std::string_view) { return std::pair{0.0, 0.0}; };
+  EXPECT_EQ(expected(small_inception(), none), "a loss to train for");
+  EXPECT_EQ(expected(small_inception(), unknown), "a value named \"lose\"");
+  EXPECT_EQ(expected(small_inception(), large), "a loss of one element");
+  EXPECT_EQ(expected(small_inception(), frozen), "a parameter to train");
+
+  Network net;
+  const ValueId data = net.graph.add_input("data", {DType::f32, {2, 3}});
+  const ValueId target = net.graph.add_input("target", {DType::f32, {2, 4}});
+  ValueId at = net.add("product", InnerProduct{4}, {data});
+  at = net.add("shares", Softmax{}, {at});
+  net.graph.outputs.push_back(net.add("loss", PairLoss{}, {at, target}));
+  TrainingOptions one;
+  one.losses = {{"loss", 1}};
+  EXPECT_EQ(expected(net.graph, one), "an operator with a gradient");
+}
+
+}  // namespace
+}  // namespace maru
