@@ -43,13 +43,11 @@ class InnerProductProvider final : public Provider {
     const auto* ip = call.op.as<InnerProduct>();
     if (ip == nullptr || !all_f32(call)) return;
     if (ip->activation && !onednn_eltwise(*ip->activation)) return;
-    for (std::size_t i = 1; i < call.src.size(); ++i) {
-      if (!call.constant[i]) return;
-    }
     const auto weight_bytes = static_cast<double>(call.src[1].bytes());
     const double seconds = memory_seconds(weight_bytes);
     offers.push_back(same_layout_offer(*this, call, Layout::plain(), seconds));
-    if (takes_blocked(*ip, call.src[0].shape, cpu)) {
+    // Weights that change from run to run are used as they stand.
+    if (call.constant[1] && takes_blocked(*ip, call.src[0].shape, cpu)) {
       offers.push_back(same_layout_offer(*this, call, Layout::plain(), seconds));
       offers.back().src[0] = Layout::blocked(cpu.block);
     }

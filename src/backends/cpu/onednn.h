@@ -28,6 +28,18 @@ typename P::primitive_desc describe(const dnnl::primitive_attr& attr, Args&&... 
 #endif
 }
 
+// The same of what goes backward, for which oneDNN wants to know what goes forward.
+template <class P, class Forward, class... Args>
+typename P::primitive_desc describe_backward(const dnnl::primitive_attr& attr, const Forward& forward,
+                                             Args&&... args) {
+#if DNNL_VERSION_MAJOR >= 3
+  return typename P::primitive_desc(cpu_engine(), std::forward<Args>(args)..., forward, attr);
+#else
+  return typename P::primitive_desc(typename P::desc(std::forward<Args>(args)...), attr, cpu_engine(),
+                                    forward);
+#endif
+}
+
 // A function of each element as oneDNN computes it.
 struct EltwiseSpec {
   dnnl::algorithm algorithm;

@@ -54,6 +54,9 @@ std::vector<std::unique_ptr<Provider>> providers() {
   all.push_back(channelwise_provider());
   all.push_back(eltwise_provider());
   all.push_back(preprocess_provider());
+  all.push_back(conv_training_provider());
+  all.push_back(inner_product_training_provider());
+  all.push_back(training_provider());
   all.push_back(reference_provider());
   return all;
 }

@@ -37,6 +37,9 @@ std::unique_ptr<Provider> copy_provider();
 std::unique_ptr<Provider> channelwise_provider();
 std::unique_ptr<Provider> eltwise_provider();
 std::unique_ptr<Provider> preprocess_provider();
+std::unique_ptr<Provider> conv_training_provider();
+std::unique_ptr<Provider> inner_product_training_provider();
+std::unique_ptr<Provider> training_provider();
 std::unique_ptr<Provider> reference_provider();
 
 // A kernel that is a function on host memory. It must not keep state between calls.
