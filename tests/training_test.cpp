@@ -8,6 +8,7 @@
 #include <random>
 
 #include "device/registry.h"
+#include "import/caffe.h"
 #include "ops/concat.h"
 #include "ops/conv.h"
 #include "ops/identity.h"
@@ -18,6 +19,8 @@
 #include "ops/pool.h"
 #include "ops/scale.h"
 #include "ops/softmax.h"
+#include "rewrite/rewrite.h"
+#include "tests/shared.h"
 #include "train/trainer.h"
 
 namespace maru {
@@ -344,6 +347,47 @@ TEST(Trainer, SaysWhatCannotBeTrained) {
   TrainingOptions one;
   one.losses = {{"loss", 1}};
   EXPECT_EQ(expected(net.graph, one), "an operator with a gradient");
+}
+
+// A short step against the gradient lowers the loss by the step times the gradient's square, whatever
+// the network.
+TEST(TrainingOnGoogLeNet, TheLossFallsAsTheGradientSays) {
+  MARU_NEEDS_SHARED("models/bvlc_googlenet");
+  const auto folder = testing::shared_folder() / "models" / "bvlc_googlenet";
+  CaffeOptions import;
+  import.batch = 1;
+  Graph graph =
+      import_caffe(folder / "deploy.prototxt", folder / "bvlc_googlenet.caffemodel", import).graph;
+  const ValueId scores = graph.require("loss3/classifier");
+  const ValueId label = graph.add_input("label", {DType::f32, {1}});
+  const NodeId node = graph.add_node("loss", SoftmaxLoss{}, {scores, label}, {"loss", "shares"});
+  graph.outputs = {graph.node(node).dst[0]};
+  graph.tidy();
+  RewriteLog log;
+  fuse_activations(graph, log);
+  TrainerOptions options;
+  options.training.losses = {{"loss", 1}};
+  const auto devices = open_all("cpu");
+  Trainer trainer(std::move(graph), listed(devices), options);
+  EXPECT_EQ(trainer.parameters().size(), 2u * 58);
+  std::mt19937 random(1);
+  std::uniform_real_distribution<float> draw(-110, 140);
+  std::vector<float> pixels(3 * 224 * 224);
+  std::ranges::generate(pixels, [&] { return draw(random); });
+  const auto pass = [&] {
+    trainer.set_updates(0);  // the same dropout
+    std::ranges::copy(pixels, trainer.input("data").begin());
+    trainer.input("label")[0] = 7;
+    trainer.pass();
+    return static_cast<double>(trainer.output("loss")[0]);
+  };
+  const double before = pass();
+  const double norm = trainer.update(0);
+  ASSERT_GT(norm, 0);
+  ASSERT_NEAR(pass(), before, 1e-5 * before) << "a step of no length changed something";
+  const double fall = 0.005 * before;
+  trainer.update(fall / (norm * norm));
+  EXPECT_NEAR(before - pass(), fall, 0.1 * fall);
 }
 
 }  // namespace
