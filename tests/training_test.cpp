@@ -251,7 +251,7 @@ INSTANTIATE_TEST_SUITE_P(Settings, Training,
                                            Setting{"clipped", "cpu", Solver::sgd, 2, 0.5},
                                            Setting{"shared_memory", "board:orin", Solver::sgd, 2, 0},
                                            Setting{"card", "board:pcie", Solver::nesterov, 1, 0}),
-                         [](const auto& info) { return std::string(info.param.name); });
+                         [](const auto& param_info) { return std::string(param_info.param.name); });
 
 TEST(Trainer, Learns) {
   TrainerOptions options;

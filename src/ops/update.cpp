@@ -130,7 +130,8 @@ Operator update_operator() {
                             Solver::adadelta, Solver::adam}) {
     const Update update{solver, 2, 0.5, 0.9};
     std::vector<TensorDesc> src(update.states() + 2, f32({16, 3, 3, 3}));
-    src.insert(src.end(), {f32({1}), f32({Update::kControls})});
+    src.push_back(f32({1}));
+    src.push_back(f32({Update::kControls}));
     op.cases.push_back(make_case(std::string(to_string(solver)), update, std::move(src)));
     op.cases.back().fill = fill;
   }
