@@ -25,6 +25,8 @@ std::string_view look_of(Verdict verdict) {
 }
 
 std::string cell_of(const Unit& unit, const Interval& value) {
+  if (!std::isfinite(value.low) || !std::isfinite(value.high))
+    return fmt::format("<b>{}</b><small>no interval</small>", escaped(unit(value.value)));
   return fmt::format("<b>{}</b><small>{} to {}</small>", escaped(unit(value.value)),
                      unit.number(value.low), unit.number(value.high));
 }
