@@ -13,12 +13,13 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <cstdio>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <numeric>
 
-#include "bench/nvml.h"
+#include "measure/nvml.h"
 #include "measure/statistics.h"
 
 namespace {
@@ -66,8 +67,9 @@ int run(int argc, char** argv) {
   options.memory = policies.at(memory);
   options.precision = precisions.at(precision);
 
-  const maru::bench::Nvml nvml;
-  const auto used_before = nvml.used_bytes();
+  std::string why;
+  const auto nvml = maru::measure::Nvml::open(0, "libnvidia-ml.so.1", why);
+  const auto used_before = nvml ? nvml->used_bytes() : std::nullopt;
   const auto load_start = Clock::now();
   const maru::Model network = maru::Model::load(model, options);
   maru::Session session(network);
@@ -94,14 +96,16 @@ int run(int argc, char** argv) {
   };
 
   nlohmann::json energy = nullptr;
-  if (const auto joules = nvml.joules(); joules && seconds > 0) {
+  if (const auto joules = nvml ? nvml->joules() : std::nullopt; joules && seconds > 0) {
     const auto start = Clock::now();
     std::uint64_t count = 0;
     while (seconds_since(start) < seconds) {
       once();
       ++count;
     }
-    const double window = seconds_since(start), spent = *nvml.joules() - *joules;
+    const double window = seconds_since(start), spent = nvml->joules().value_or(NAN) - *joules;
+    auto clock_mhz = nvml->clock_hz();
+    if (clock_mhz) *clock_mhz *= 1e-6;
     const double images = static_cast<double>(count) * static_cast<double>(options.batch);
     energy = {{"source", "NVML energy counter"},
               {"boundary", "GPU board"},
@@ -110,10 +114,10 @@ int run(int argc, char** argv) {
               {"joules_per_image", spent / images},
               {"watts", spent / window},
               {"images_per_second", images / window},
-              {"clock_mhz", known(nvml.clock_mhz())}};
+              {"clock_mhz", known(clock_mhz)}};
   }
   nlohmann::json used = nullptr;
-  if (const auto used_after = nvml.used_bytes(); used_after && used_before)
+  if (const auto used_after = nvml ? nvml->used_bytes() : std::nullopt; used_after && used_before)
     used = *used_after - *used_before;
   std::uint64_t crossing = 0;
   for (const maru::CopyRecord& copy : session.copies())

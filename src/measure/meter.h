@@ -4,6 +4,7 @@
 
 #include <maru/error.h>
 
+#include <cstdint>
 #include <filesystem>
 #include <memory>
 #include <optional>
@@ -15,7 +16,7 @@ namespace maru::measure {
 
 // What a figure of this meter is worth. Every energy figure is shown with these.
 struct MeterFacts {
-  enum class Boundary : std::uint8_t { wall, board, module, rail, chip };
+  enum class Boundary : std::uint8_t { wall, board, module, rail, chip, unknown };
   enum class Class : std::uint8_t {
     measured,   // a sensor in the path of the current
     estimated,  // summed from sensors that do not see all of it, or from a model in the firmware
@@ -37,9 +38,9 @@ std::string_view to_string(MeterFacts::Class grade);
 
 // At one moment. What the meter does not tell is nothing, never 0.
 struct Reading {
-  double seconds = 0;            // now_seconds(), in the middle of the query
-  std::optional<double> joules;  // since the meter was opened; never goes back (wraps are undone)
-  std::optional<double> watts;
+  double seconds = 0;              // now_seconds(), in the middle of the query
+  std::optional<double> joules{};  // since the meter was opened; never goes back (wraps are undone)
+  std::optional<double> watts{};
 };
 
 // Seconds of the steady clock: the one time of readings, windows and runs.
@@ -59,9 +60,10 @@ class Meter {
 };
 
 struct MeterOptions {
-  std::optional<int> gpu;                  // NVIDIA GPU that does the work; none: it is not one
+  std::optional<int> gpu{};                // NVIDIA GPU that does the work; none: it is not one
   std::filesystem::path root = "/";        // of /sys, /proc and /dev; tests have their own
-  std::string nvml = "libnvidia-ml.so.1";  // library that is opened
+  std::string nvml = "libnvidia-ml.so.1";  // libraries that are opened
+  std::string lxi = "liblxi.so.1";
 };
 
 // Why a meter that was looked for is not there, and what would enable it.

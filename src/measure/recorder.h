@@ -16,7 +16,7 @@ struct WindowEnergy {
   // its calibration.
   double uncertainty_joules = 0;
   // Where the meter tells both: the integral of its power, to be held against its counter.
-  std::optional<double> power_joules;
+  std::optional<double> power_joules{};
 };
 
 class Recorder {

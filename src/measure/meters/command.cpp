@@ -1,0 +1,71 @@
+// A program of the user's that prints the joules used so far, each time that it is run.
+#include <algorithm>
+#include <cmath>
+
+#include "base/error.h"
+#include "measure/meters/meters.h"
+#include "measure/meters/program.h"
+
+namespace maru::measure {
+namespace {
+
+constexpr std::string_view kWhere = "meter command";
+
+class CommandMeter : public Meter {
+ public:
+  explicit CommandMeter(std::string_view command) : command_(command) {
+    std::string text;
+    const double before = now_seconds();
+    first_ = last_ = ask(text);
+    const double took = now_seconds() - before;
+    facts_.name = "command";
+    facts_.source = fmt::format("joules that '{}' prints", command_);
+    facts_.boundary = MeterFacts::Boundary::unknown;
+    facts_.grade = MeterFacts::Class::estimated;
+    // How often its value changes is not known; so that running it is not most of what is measured.
+    facts_.period_seconds = std::max(0.1, 10 * took);
+    facts_.resolution_joules = step_of(text);
+    facts_.blind = "what the program does not count";
+  }
+
+  const MeterFacts& facts() const override { return facts_; }
+
+  Reading read() override {
+    const double before = now_seconds();
+    std::string text;
+    const double joules = ask(text);
+    if (joules < last_)
+      throw Error(kWhere, "joules used so far, which never become less",
+                  fmt::format("{} after {}", joules, last_), "a program that sums up");
+    last_ = joules;
+    return {.seconds = (before + now_seconds()) / 2, .joules = joules - first_};
+  }
+
+ private:
+  double ask(std::string& text) const {
+    const ProgramOutput output = run_program(std::string(kWhere), {"sh", "-c", command_}, 10);
+    if (output.status != 0)
+      throw Error(kWhere, fmt::format("'{}' to succeed", command_),
+                  fmt::format("status {}: {}", output.status, output.err), "to run it by hand");
+    text = output.out.substr(0, output.out.find_last_not_of(" \t\r\n") + 1);
+    const auto joules = parse_number(text);
+    if (!joules || !std::isfinite(*joules))
+      throw Error(kWhere, fmt::format("a number of joules from '{}'", command_),
+                  fmt::format("'{}'", text.substr(0, 200)), "to print nothing else to standard output");
+    return *joules;
+  }
+
+  std::string command_;
+  double first_ = 0, last_ = 0;
+  MeterFacts facts_;
+};
+
+}  // namespace
+
+std::unique_ptr<Meter> open_command(std::string_view command) {
+  if (command.find_first_not_of(' ') == std::string_view::npos)
+    throw Error("--meter", "command:PROGRAM", "no program", "--meter command:/usr/local/bin/joules");
+  return std::make_unique<CommandMeter>(command);
+}
+
+}  // namespace maru::measure
