@@ -80,7 +80,7 @@ inline measure::BenchResult sample_bench(bool with_meter) {
   result.machine.cpu = "AMD EPYC 9654 96-Core Processor";
   result.machine.cores = 2;
   result.machine.memory_bytes = std::uint64_t{8} << 30;
-  result.model = {"<b>net</b>", "models/net", "d6d1f6a1", {1, 3, 224, 224}, "fp32", 1};
+  result.model = {"<b>net</b>", "models/net", "d6d1f6a1", 28000000, {1, 3, 224, 224}, "fp32", 1};
   result.method = {100, 6, 10, 42, 0, "cat.jpg, 480 x 360", 2, "ABC CBA BCA ACB CAB BAC"};
   if (with_meter) {
     measure::MeterFacts meter;
@@ -129,7 +129,7 @@ inline measure::BenchResult sample_bench(bool with_meter) {
 // Three steps on two devices, two of them without energy.
 inline measure::ProfileResult sample_profile() {
   measure::ProfileResult result;
-  result.model = {"net \"a\" & b", "models/net", "", {1, 3, 224, 224}, "fp32", 1};
+  result.model = {"net \"a\" & b", "models/net", "", 0, {1, 3, 224, 224}, "fp32", 1};
   result.maru_version = "0.1.0";
   result.command = "maru profile --model models/net";
   result.when = "2026-11-22T22:40:00Z";

@@ -7,6 +7,7 @@
 #include <limits>
 #include <optional>
 
+#include "measure/facts.h"
 #include "measure/html.h"
 
 namespace maru::measure {
@@ -53,7 +54,10 @@ Bars time_of(const BenchResult& result) {
     largest = std::max(largest, reach_of(one.median));
   }
   bars.unit = seconds_unit(largest);
-  bars.title = fmt::format("Time of an image, {}", bars.unit.name);
+  bars.title = fmt::format(
+      "Time of {}, {}",
+      result.model.batch == 1 ? "an image" : fmt::format("a run of {} images", result.model.batch),
+      bars.unit.name);
   return bars;
 }
 
@@ -280,8 +284,10 @@ std::string figure_of(const BenchResult& result) {
   svg.text(4, kBarsHeight + 22, "small soft", foot);
   foot = "median of the runs, 95 % interval";
   if (result.meter) {
-    foot += fmt::format("; energy: {}, {}, {}", result.meter->name, to_string(result.meter->boundary),
-                        to_string(result.meter->grade));
+    foot += fmt::format("; energy gross, {}, by {}", worth_of(*result.meter), result.meter->name);
+    const bool has_net = std::ranges::any_of(
+        result.ways, [](const WayResult& way) { return way.joules_net.has_value(); });
+    if (has_net) foot += "; pale: what the machine takes when idle";
   }
   svg.text(4, kBarsHeight + 40, "small soft", foot);
   if (result.is_unstable()) {

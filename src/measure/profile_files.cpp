@@ -71,7 +71,7 @@ std::string json_of(const ProfileResult& result) {
             {"model",
              {{"name", result.model.name},
               {"path", result.model.path},
-              {"sha256", result.model.sha256},
+              {"crc32", result.model.crc32},
               {"input", result.model.input},
               {"precision", result.model.precision},
               {"batch", result.model.batch}}},

@@ -93,12 +93,10 @@ std::string text_of(const ProfileResult& result, std::size_t top) {
                 : ", memory n/a\n";
   }
   if (result.meter) {
-    text += fmt::format(
-        "energy, gross: {}, {} at the {}, by {}\n",
-        result.sum_joules()
-            ? joules_unit(*result.sum_joules())(*result.sum_joules(), 3) + " for all steps"
-            : "not of all steps",
-        to_string(result.meter->grade), to_string(result.meter->boundary), result.meter->source);
+    const auto sum = result.sum_joules();
+    text += fmt::format("energy, gross: {}; {}, by {}\n",
+                        sum ? joules_unit(*sum)(*sum, 3) + " for all steps" : "not of all steps",
+                        worth_of(*result.meter), result.meter->source);
   } else {
     text += "energy: n/a\n";
     for (const std::string& why : why_no_energy(result.meter_absences)) text += "  " + why + '\n';

@@ -84,14 +84,16 @@ void add_notes(const Profilee& what, ProfileResult& result) {
   if (result.run.value > 0 && sum > 0) {
     const double difference = sum - result.run.value;
     const bool is_within = sum >= result.run.low && sum <= result.run.high;
-    result.notes.push_back(fmt::format(
-        "All steps alone take {:.1f} % {} than a whole run{}{}.",
-        100 * std::abs(difference) / result.run.value, difference >= 0 ? "more" : "less",
-        is_within ? ", which is within its interval" : "",
-        std::ranges::find(what.is_waited_for, true) != what.is_waited_for.end() && difference > 0
-            ? ": in a run launches overlap, and kernels that do not wait for each other may run at "
-              "once"
-            : ""));
+    const bool is_waited_for = std::ranges::find(what.is_waited_for, true) != what.is_waited_for.end();
+    const char* reason =
+        !is_waited_for   ? ""
+        : difference > 0 ? "; in a run launches overlap, and kernels that do not wait for each other "
+                           "may run at once"
+                         : "; a run waits for the device as well";
+    result.notes.push_back(fmt::format("All steps alone take {:.1f} % {} than a whole run{}{}.",
+                                       100 * std::abs(difference) / result.run.value,
+                                       difference >= 0 ? "more" : "less",
+                                       is_within ? ", which is within its interval" : "", reason));
   }
 }
 
