@@ -53,9 +53,9 @@ LOOK = """(() => {
   }
   const drawings = [...document.querySelectorAll('svg')].filter(shown);
   return {
-    wider: document.documentElement.scrollWidth - innerWidth,
+    wider: document.documentElement.scrollWidth - WIDTH,  // a phone's innerWidth grows with what is too wide
     out: [...document.querySelectorAll('body *')].filter(e => shown(e) && !e.closest('svg') && !e.closest('.scroll') &&
-        e.getBoundingClientRect().right > innerWidth + 1).map(e => e.tagName + ': ' + e.textContent.slice(0, 40)),
+        e.getBoundingClientRect().right > WIDTH + 1).map(e => e.tagName + ': ' + e.textContent.slice(0, 40)),
     drawings: drawings.map(e => ({id: e.getAttribute('aria-labelledby'), w: e.getBoundingClientRect().width,
         h: e.getBoundingClientRect().height, named: !!e.querySelector('title').textContent && e.getAttribute('role') == 'img',
         // Beyond its own edge nothing of a drawing is seen.
@@ -109,7 +109,7 @@ class Reports(unittest.TestCase):
         for page, (name, screen) in itertools.product(PAGES, SCREENS.items()):
             with self.subTest(page=page, screen=name):
                 self.browser.show(self.dir / page, **screen)
-                self.check(page, name, self.browser.evaluate(LOOK))
+                self.check(page, name, self.browser.evaluate(LOOK.replace("WIDTH", str(screen["width"]))))
 
     def check(self, page, name, look):
         self.assertEqual(self.browser.requests, [(self.dir / page).as_uri()], "it needs nothing else")
