@@ -41,7 +41,7 @@ void add_meter(Facts& facts, const std::optional<MeterFacts>& meter,
     return;
   }
   facts.emplace_back("meter", fmt::format("{}: {}", meter->name, meter->source));
-  std::string text = fmt::format("{} at the {}", to_string(meter->grade), to_string(meter->boundary));
+  std::string text = worth_of(*meter);
   if (meter->period_seconds > 0)
     text += fmt::format(", told anew each {}",
                         seconds_unit(meter->period_seconds)(meter->period_seconds, 3));
@@ -62,7 +62,17 @@ void add_model(Facts& facts, const BenchResult::Model& model) {
   if (!model.precision.empty()) text += ", " + model.precision;
   facts.emplace_back("network", text);
   facts.emplace_back("file", model.path);
-  facts.emplace_back("SHA-256", model.sha256);
+  if (!model.crc32.empty()) {
+    facts.emplace_back(
+        "weights",
+        fmt::format("{}, crc32 {}", bytes_text(static_cast<double>(model.weights_bytes)), model.crc32));
+  }
+}
+
+std::string worth_of(const MeterFacts& meter) {
+  if (meter.boundary == MeterFacts::Boundary::unknown)
+    return fmt::format("{}, where is not known", to_string(meter.grade));
+  return fmt::format("{} at the {}", to_string(meter.grade), to_string(meter.boundary));
 }
 
 std::string percent_text(double share, int decimals) {

@@ -19,6 +19,8 @@ void add_meter(Facts& facts, const std::optional<MeterFacts>& meter,
                const std::vector<MeterAbsence>& absences);
 void add_model(Facts& facts, const BenchResult::Model& model);
 
+// "measured at the board": what a figure of this meter is worth.
+std::string worth_of(const MeterFacts& meter);
 // "9.4 %", for a share between 0 and 1.
 std::string percent_text(double share, int decimals = 1);
 // "GoogLeNet, 1 x 3 x 224 x 224"

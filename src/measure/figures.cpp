@@ -7,6 +7,7 @@
 #include <limits>
 #include <optional>
 
+#include "measure/facts.h"
 #include "measure/html.h"
 
 namespace maru::measure {
@@ -33,6 +34,15 @@ const WayRatio* ratio_of(const BenchResult& result, std::size_t way) {
   return found == result.ratios.end() ? nullptr : &*found;
 }
 
+// One block alone has no interval: it reaches from 0 to infinity.
+bool has_bounds(const Interval& interval) {
+  return std::isfinite(interval.low) && std::isfinite(interval.high);
+}
+
+double reach_of(const Interval& interval) {
+  return has_bounds(interval) ? std::max(interval.value, interval.high) : interval.value;
+}
+
 Bars time_of(const BenchResult& result) {
   Bars bars;
   double largest = 0;
@@ -41,10 +51,13 @@ Bars time_of(const BenchResult& result) {
     const WayRatio* ratio = ratio_of(result, way);
     bars.bars.push_back({one.name, way_look(way), one.median, std::nullopt,
                          ratio ? std::optional(ratio->seconds) : std::nullopt});
-    largest = std::max(largest, one.median.high);
+    largest = std::max(largest, reach_of(one.median));
   }
   bars.unit = seconds_unit(largest);
-  bars.title = fmt::format("Time of an image, {}", bars.unit.name);
+  bars.title = fmt::format(
+      "Time of {}, {}",
+      result.model.batch == 1 ? "an image" : fmt::format("a run of {} images", result.model.batch),
+      bars.unit.name);
   return bars;
 }
 
@@ -58,7 +71,7 @@ Bars energy_of(const BenchResult& result) {
     bars.bars.push_back({one.name, way_look(way), *one.joules,
                          one.joules_net ? std::optional(one.joules_net->value) : std::nullopt,
                          ratio ? ratio->joules : std::nullopt});
-    largest = std::max(largest, one.joules->high);
+    largest = std::max(largest, reach_of(*one.joules));
   }
   bars.unit = joules_unit(largest);
   bars.title = fmt::format("Energy of an image, {}", bars.unit.name);
@@ -94,22 +107,26 @@ void draw_bar(Svg& svg, const Bar& bar, double middle, double slot, double botto
   } else {
     svg.rect(left, top, wide, bottom - top, bar.look, tip);
   }
-  svg.line(middle, high, middle, low, "whisker");
-  for (const double end : {high, low}) svg.line(middle - 7, end, middle + 7, end, "whisker");
-  svg.text(middle, std::min(high, top) - 7, "mid strong", unit.number(bar.value.value));
+  if (has_bounds(bar.value)) {
+    svg.line(middle, high, middle, low, "whisker");
+    for (const double end : {high, low}) svg.line(middle - 7, end, middle + 7, end, "whisker");
+  }
+  svg.text(middle, (has_bounds(bar.value) ? std::min(high, top) : top) - 7, "mid strong",
+           unit.number(bar.value.value));
   svg.text(middle, bottom + 18, "mid", bar.name);
   if (!bar.ratio) return;
   svg.text(middle, bottom + 35, "mid small strong " + bar.look,
            fmt::format("× {:.2f}", bar.ratio->value));
   svg.text(middle, bottom + 50, "mid small soft",
-           fmt::format("{:.2f} to {:.2f}", bar.ratio->low, bar.ratio->high));
+           has_bounds(*bar.ratio) ? fmt::format("{:.2f} to {:.2f}", bar.ratio->low, bar.ratio->high)
+                                  : "no interval");
 }
 
 // Into the part of the drawing that begins at `left`.
 void draw_bars(Svg& svg, double left, double width, double height, const Bars& bars) {
   if (bars.bars.empty()) return draw_absent(svg, left, width, height, bars);
   double largest = 0;
-  for (const Bar& bar : bars.bars) largest = std::max({largest, bar.value.high, bar.value.value});
+  for (const Bar& bar : bars.bars) largest = std::max(largest, reach_of(bar.value));
   const Axis axis = axis_over(0, largest / bars.unit.factor, 5);
   const double x = left + 44, top = 52, bottom = height - 62, right = left + width - 8;
   const auto y_of = [&](double value) {
@@ -235,6 +252,7 @@ std::vector<std::string> why_no_energy(const std::vector<MeterAbsence>& absences
 }
 
 std::string interval_text(const Interval& interval, int decimals) {
+  if (!has_bounds(interval)) return fmt::format("{:.{}f} (no interval)", interval.value, decimals);
   return fmt::format("{:.{}f} ({:.{}f} to {:.{}f})", interval.value, decimals, interval.low, decimals,
                      interval.high, decimals);
 }
@@ -266,8 +284,10 @@ std::string figure_of(const BenchResult& result) {
   svg.text(4, kBarsHeight + 22, "small soft", foot);
   foot = "median of the runs, 95 % interval";
   if (result.meter) {
-    foot += fmt::format("; energy: {}, {}, {}", result.meter->name, to_string(result.meter->boundary),
-                        to_string(result.meter->grade));
+    foot += fmt::format("; energy gross, {}, by {}", worth_of(*result.meter), result.meter->name);
+    const bool has_net = std::ranges::any_of(
+        result.ways, [](const WayResult& way) { return way.joules_net.has_value(); });
+    if (has_net) foot += "; pale: what the machine takes when idle";
   }
   svg.text(4, kBarsHeight + 40, "small soft", foot);
   if (result.is_unstable()) {
@@ -408,8 +428,8 @@ Svg ratios_figure(const BenchResult& result, double width) {
   }
   Range range{1, 1};
   for (const Row& row : rows) {
-    range.low = std::min(range.low, row.ratio.low);
-    range.high = std::max(range.high, row.ratio.high);
+    range.low = std::min(range.low, has_bounds(row.ratio) ? row.ratio.low : row.ratio.value);
+    range.high = std::max(range.high, reach_of(row.ratio));
   }
   const double slack = std::max(0.01, (range.high - range.low) * 0.08);
   const Axis axis = axis_over(range.low - slack, range.high + slack, width > 500 ? 8 : 4);
@@ -432,9 +452,12 @@ Svg ratios_figure(const BenchResult& result, double width) {
   svg.text(x_of(1), bottom + 32, "mid small soft", "less ← 1 → more");
   double y = top + (wide ? pitch / 2 : 30);
   for (const Row& row : rows) {
-    const double x1 = x_of(row.ratio.low), x2 = x_of(row.ratio.high), x = x_of(row.ratio.value);
-    svg.line(x1, y, x2, y, "whisker");
-    for (const double end : {x1, x2}) svg.line(end, y - 5, end, y + 5, "whisker");
+    const double x = x_of(row.ratio.value);
+    if (has_bounds(row.ratio)) {
+      const double x1 = x_of(row.ratio.low), x2 = x_of(row.ratio.high);
+      svg.line(x1, y, x2, y, "whisker");
+      for (const double end : {x1, x2}) svg.line(end, y - 5, end, y + 5, "whisker");
+    }
     svg.rect(x - 5, y - 5, 10, 10, row.look);
     svg.text(wide ? left - 12 : left, wide ? y + 4 : y - 14, wide ? "end" : "small", row.name);
     svg.text(wide ? right + 14 : right, wide ? y + 4 : y - 14, wide ? "" : "end small",

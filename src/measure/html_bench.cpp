@@ -4,6 +4,7 @@
 #include <cmath>
 #include <functional>
 #include <iterator>
+#include <set>
 
 #include "measure/facts.h"
 #include "measure/figures.h"
@@ -25,6 +26,8 @@ std::string_view look_of(Verdict verdict) {
 }
 
 std::string cell_of(const Unit& unit, const Interval& value) {
+  if (!std::isfinite(value.low) || !std::isfinite(value.high))
+    return fmt::format("<b>{}</b><small>no interval</small>", escaped(unit(value.value)));
   return fmt::format("<b>{}</b><small>{} to {}</small>", escaped(unit(value.value)),
                      unit.number(value.low), unit.number(value.high));
 }
@@ -92,6 +95,7 @@ class BenchPage {
   }
 
   void summary() {
+    for (const std::string& note : result_.notes) add("<p class=\"note\">{}</p>\n", escaped(note));
     for (const WayRatio& ratio : result_.ratios) {
       if (ratio.way >= result_.ways.size()) continue;
       std::string text = verdict_of(ratio.seconds, "time");
@@ -106,8 +110,7 @@ class BenchPage {
     add("<figure>\n<div class=\"pair\">\n{}{}</div>\n<figcaption>Medians; whiskers are 95 % intervals",
         time_bars(result_).str(), energy_bars(result_).str());
     if (result_.meter) {
-      add(". Energy is {} at the {} by {}, gross{}", to_string(result_.meter->grade),
-          to_string(result_.meter->boundary), escaped(result_.meter->name),
+      add(". Energy is {}, by {}, gross{}", worth_of(*result_.meter), escaped(result_.meter->name),
           result_.idle_watts ? "; the pale part is what the machine takes when idle" : "");
     }
     if (!result_.ratios.empty())
@@ -149,9 +152,14 @@ class BenchPage {
   }
 
   void ways() {
+    const std::string of =
+        result_.model.batch == 1
+            ? "Of one image"
+            : fmt::format("Times of a run of {} images, all else of one image", result_.model.batch);
     add("<h2>The ways</h2>\n<div class=\"scroll\"><table>\n"
-        "<caption>Of one image; below a figure its 95 % interval.</caption>\n<thead><tr>"
-        "<td></td>");
+        "<caption>{}; below a figure its 95 % interval.</caption>\n<thead><tr>"
+        "<td></td>",
+        of);
     for (std::size_t i = 0; i < result_.ways.size(); ++i) {
       add("<th scope=\"col\"><span class=\"swatch {}\"></span>{}</th>", way_look(i),
           escaped(result_.ways[i].name));
@@ -254,10 +262,11 @@ class BenchPage {
 
   std::string method() const {
     const BenchResult::Method& method = result_.method;
-    std::string text = fmt::format("{} blocks of each way with at least {} image{}", method.blocks,
-                                   method.images, method.images == 1 ? "" : "s");
+    std::string text =
+        fmt::format("{} block{} of each way, with at least {} image{} in all", method.blocks,
+                    method.blocks == 1 ? "" : "s", method.images, method.images == 1 ? "" : "s");
     if (method.block_seconds > 0)
-      text += fmt::format(" and {}, for the meter's sake",
+      text += fmt::format("; each block at least {}, for the meter's sake",
                           seconds_unit(method.block_seconds)(method.block_seconds, 3));
     if (!method.order.empty()) text += fmt::format("; order {}", method.order);
     return text + fmt::format(", seed {}; {} run{} to warm up", method.seed, method.warmup,
@@ -266,18 +275,23 @@ class BenchPage {
 
   // From the state after each block.
   std::string states() const {
-    double low = 1e300, high = 0, celsius = -1e300;
+    double low = 1e300, high = 0, celsius = -1e300, load = 0;
+    std::set<std::string> throttled;
     for (const Block& block : result_.blocks) {
       if (block.state.cpu_hz) {
         low = std::min(low, *block.state.cpu_hz);
         high = std::max(high, *block.state.cpu_hz);
       }
       celsius = std::max(celsius, block.state.celsius.value_or(-1e300));
+      load = std::max(load, block.state.load);
+      throttled.insert(block.state.throttled_by.begin(), block.state.throttled_by.end());
     }
     std::string text = high > 0 ? fmt::format("CPU {:.2f} to {:.2f} GHz", low / 1e9, high / 1e9)
                                 : std::string("clocks n/a");
     text += celsius > -1e300 ? fmt::format(", at most {:.0f} °C", celsius) : ", temperature n/a";
-    return text;
+    text += fmt::format(", others kept at most {:.2f} cores busy", load);
+    return throttled.empty() ? text
+                             : text + fmt::format(", throttled by {}", fmt::join(throttled, ", "));
   }
 
   void facts() {

@@ -110,7 +110,7 @@ std::string bytes_text(double bytes) { return human_bytes(bytes); }
 
 std::vector<double> Axis::ticks() const {
   std::vector<double> all;
-  const auto count = static_cast<int>(std::lround((high - low) / step));
+  const auto count = static_cast<int>(std::floor((high - low) / step + 1e-6));
   for (int i = 0; i <= count; ++i) all.push_back(low + i * step);
   return all;
 }

@@ -25,6 +25,7 @@ constexpr std::string_view kDrawing = R"(
 .figure text.mid{text-anchor:middle}
 .figure text.end{text-anchor:end}
 .figure text.bad{fill:var(--bad)}
+.figure text.on{fill:var(--ground);stroke:none}
 .figure .ground{fill:var(--ground)}
 .figure .rule{stroke:var(--rule);stroke-width:1}
 .figure .axis{stroke:var(--soft);stroke-width:1}
@@ -70,7 +71,8 @@ thead th,thead td{border-bottom:2px solid var(--soft);font-weight:600;vertical-a
 thead th{white-space:nowrap}
 td small{display:block;color:var(--soft);font-size:.8rem;white-space:nowrap}
 th small{display:block;color:var(--soft);font-size:.8rem;font-weight:400}
-td b{white-space:nowrap}
+td b,td.whole{white-space:nowrap}
+th.name{min-width:12.5em}
 .swatch{display:inline-block;width:.75em;height:.75em;border-radius:2px;margin-right:.4em}
 .checks{list-style:none;margin:0;padding:0}
 .checks li{padding:7px 0;border-bottom:1px solid var(--rule);display:grid;grid-template-columns:6.2em 1fr;gap:10px}
@@ -78,7 +80,7 @@ td b{white-space:nowrap}
 .passed{color:var(--good)}.unstable{color:var(--fair)}.failed .verdict,.verdict.failed{color:var(--bad)}
 .tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(150px,1fr));gap:12px;margin:16px 0}
 .tile{background:var(--panel);border-radius:8px;padding:10px 14px}
-.tile b{display:block;font-size:1.3rem;line-height:1.3}
+.tile b{display:block;font-size:1.25rem;line-height:1.3}
 .tile span{color:var(--soft);font-size:.85rem}
 .facts{display:grid;grid-template-columns:max-content 1fr;gap:3px 18px;margin:0;font-size:.9rem}
 .facts dt{color:var(--soft)}
