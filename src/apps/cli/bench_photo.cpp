@@ -49,9 +49,10 @@ int file_in_memory(const std::string& head, const std::vector<std::uint8_t>& bod
       const ssize_t more = ::write(file, static_cast<const char*>(data) + done, size - done);
       if (more < 0 && errno == EINTR) continue;
       if (more <= 0) {
-        const Error error = system_error("--size", "memory for the photo");
+        const int reason = errno;
         ::close(file);
-        throw error;
+        errno = reason;
+        throw system_error("--size", "memory for the photo");
       }
       done += static_cast<std::size_t>(more);
     }
