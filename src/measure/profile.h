@@ -41,6 +41,7 @@ struct ProfileResult {
   std::string photo;  // "cat.jpg, 480 x 360", or what stood in for one
   int threads = 0;
   MachineFacts machine;
+  MachineState state;  // after the samples; its load is that while they were taken
   std::optional<MeterFacts> meter;
   std::vector<MeterAbsence> meter_absences;
   std::uint64_t runs = 0;  // samples of each step, and of the whole

@@ -90,10 +90,10 @@ void add_notes(const Profilee& what, ProfileResult& result) {
         : difference > 0 ? "; in a run launches overlap, and kernels that do not wait for each other "
                            "may run at once"
                          : "; a run waits for the device as well";
-    result.notes.push_back(fmt::format("All steps alone take {:.1f} % {} than a whole run{}{}.",
+    result.notes.push_back(fmt::format("All steps alone take {:.1f} % {} than a whole run{}.",
                                        100 * std::abs(difference) / result.run.value,
                                        difference >= 0 ? "more" : "less",
-                                       is_within ? ", which is within its interval" : "", reason));
+                                       is_within ? ", which is within its interval" : reason));
   }
 }
 

@@ -142,10 +142,18 @@ class Profile final : public Verb {
     const measure::Profilee what = profilee(model, session);
     {
       Progress bar(static_cast<std::size_t>(runs_));
+      std::string why;
+      const auto gpu = gpu_of(result.device);
+      const auto nvml = gpu ? measure::Nvml::open(*gpu, measure::MeterOptions().nvml, why) : nullptr;
+      result.machine = measure::machine_facts(nvml.get());
+      measure::MachineWatch watch(nvml.get());
+      watch.start();
       measure::ProfilingOptions timing;
       timing.runs = static_cast<std::uint64_t>(runs_);
       measure::time_steps(what, timing, result,
                           [&](std::uint64_t pass) { bar.show(static_cast<std::size_t>(pass)); });
+      result.state = watch.look();
+      note_state(result);
     }
     if (meter != nullptr) take_energy(what, *meter, result);
     if (!no_roof_) take_roofs(model, options, result);
@@ -171,10 +179,6 @@ class Profile final : public Verb {
     result.device_description = device.description();
     result.memory = word_of(options.memory);
     result.threads = options.threads;
-    std::string why;
-    const auto gpu = gpu_of(result.device);
-    const auto nvml = gpu ? measure::Nvml::open(*gpu, measure::MeterOptions().nvml, why) : nullptr;
-    result.machine = measure::machine_facts(nvml.get());
     for (StepInfo& step : model.steps()) {
       ProfiledStep one;
       one.name = std::move(step.name);
@@ -230,6 +234,20 @@ class Profile final : public Verb {
     }
     return image_.empty() ? fmt::format("noise, {} x {}", kWidth, kHeight)
                           : std::filesystem::path(image_).filename().string();
+  }
+
+  static void note_state(ProfileResult& result) {
+    constexpr double kDisturbing = 0.05;  // of the cores
+    if (result.state.load > kDisturbing * std::max(result.machine.cores, 1)) {
+      result.notes.push_back(
+          fmt::format("Others kept {:.2f} of {} cores busy meanwhile: these times are not those of a "
+                      "quiet machine.",
+                      result.state.load, result.machine.cores));
+    }
+    if (!result.state.throttled_by.empty()) {
+      result.notes.push_back(
+          fmt::format("Clocks were held down: {}.", fmt::join(result.state.throttled_by, ", ")));
+    }
   }
 
   static measure::Profilee profilee(const Model& model, Session& session) {
