@@ -200,10 +200,11 @@ class BenchPage {
         {"copy in", &Stages::copy_in},
         {"infer", &Stages::infer},
         {"copy out", &Stages::copy_out}};
-    for (const auto& [name, member] : kStages) {
+    for (const auto& stage : kStages) {
+      const auto member = stage.second;
       const Unit unit =
           common(seconds_unit, [&](const WayResult& way) { return (way.stages.*member).value_or(0); });
-      row(fmt::format("stage: {}", name), [&](const WayResult& way) {
+      row(fmt::format("stage: {}", stage.first), [&](const WayResult& way) {
         return way.stages.*member ? escaped(unit(*(way.stages.*member), 3)) : "";
       });
     }
