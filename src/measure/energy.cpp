@@ -59,7 +59,8 @@ std::vector<Point> counter_points(const std::vector<Reading>& trace, const Meter
       if (joules < points.back().value)
         throw Error(fmt::format("meter {}", facts.name), "a counter that does not go back",
                     fmt::format("{} J after {} J", joules, points.back().value));
-      const bool hole = seen - points.back().seen > 1.25 * period;
+      // Older than T/2 when seen, after one that was up to T/3 old: the reads are T/3 apart.
+      const bool hole = seen - points.back().seen > 7.0 / 6 * period;
       age = std::min(hole ? period : usual, seen - trace[i - 1].seconds);
     }
     points.push_back({seen - age / 2, joules, seen, age});

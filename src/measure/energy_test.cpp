@@ -139,6 +139,41 @@ TEST(EnergyBetween, CountersAreRecoveredWithinTheBoundWhateverThePowerDoes) {
   EXPECT_EQ(checked, 7 * 6 * 60);
 }
 
+// A value that was made just after a read is half a period old when it is seen, and a whole one after a
+// hole. All that is used in between is not in it, however much that is.
+TEST(EnergyBetween, WhatIsUsedWhileAValueGetsOldIsWithinTheBound) {
+  MeterFacts facts;
+  facts.period_seconds = 1;
+  struct Case {
+    std::vector<Reading> trace;
+    double end, known;
+  };
+  const Case cases[] = {
+      // 10 J until 2.5, when it is updated; 100 J at 2.6; seen at 3.0, when there is nothing new
+      {{{.seconds = 0, .joules = 0},
+        {.seconds = 1, .joules = 1},
+        {.seconds = 2, .joules = 2},
+        {.seconds = 3, .joules = 10},
+        {.seconds = 4, .joules = 110},
+        {.seconds = 5, .joules = 111}},
+       2.7,
+       110},
+      // nobody reads from 2.0 to 5.0; 10 J until 4.05, when it is updated; 100 J at 4.1
+      {{{.seconds = 0, .joules = 0},
+        {.seconds = 1, .joules = 1},
+        {.seconds = 2, .joules = 2},
+        {.seconds = 5, .joules = 10},
+        {.seconds = 6, .joules = 110},
+        {.seconds = 7, .joules = 111}},
+       4.3,
+       110},
+  };
+  for (const auto& [trace, end, known] : cases) {
+    const WindowEnergy energy = energy_between(trace, facts, 1.0, end);
+    EXPECT_NEAR(energy.joules, known - 1, energy.uncertainty_joules);
+  }
+}
+
 // The formula in energy.cpp: 1.5 to 2.5 P T, however long the window is.
 TEST(EnergyBetween, TheClaimForSteadyPowerIsTwoPeriods) {
   const Sensor sensor{.period = 0.1};
@@ -183,6 +218,21 @@ TEST(EnergyBetween, SampledPowerIsRecoveredWhereItIsSlowerThanTheMeter) {
       }
   EXPECT_EQ(checked, 5 * 4 * 60);
   EXPECT_LE(outside, checked / 20);  // steps within the window are claimed with 95 % only
+}
+
+// As windows are: work begins as they open and ends as they close. There is no step within, so that
+// what is claimed is a bound.
+TEST(EnergyBetween, SampledWorkThatFillsItsWindowIsWithinTheBound) {
+  std::mt19937 random(11);
+  for (const bool averages : {false, true})
+    for (int round = 0; round < 300; ++round) {
+      const Sensor sensor{.period = 0.1, .jitter = 0.1, .read_jitter = 0.3, .averages = averages};
+      const Trace truth = work(70, 700);
+      const auto trace = power_trace(truth, sensor, random);
+      const WindowEnergy energy = energy_between(trace, facts_of(sensor, false), 5, 35);
+      ASSERT_NEAR(energy.joules, 30 * 700, energy.uncertainty_joules) << "averages " << averages;
+      EXPECT_LE(energy.uncertainty_joules, 4 * 630 * 0.1);
+    }
 }
 
 // A meter that averages sees power faster than its period, one that samples does not: docs/meters.md.

@@ -200,7 +200,7 @@ class BenchPage {
         {"copy in", &Stages::copy_in},
         {"infer", &Stages::infer},
         {"copy out", &Stages::copy_out}};
-    for (const auto& stage : kStages) {  // clang 14 captures no structured binding
+    for (const auto& stage : kStages) {
       const auto member = stage.second;
       const Unit unit =
           common(seconds_unit, [&](const WayResult& way) { return (way.stages.*member).value_or(0); });

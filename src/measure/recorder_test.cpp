@@ -35,7 +35,7 @@ class SteadyMeter : public Meter {
       told_ =
           std::floor((reading.seconds - begin_) / facts_.period_seconds) * facts_.period_seconds * 100;
     if (counts_) reading.joules = told_;
-    if (tells_power_) reading.watts = 100;
+    if (tells_power_) reading.watts = stuck ? 100 + reads % 2 : 100;
     return reading;
   }
   bool integrates() const override { return integrating; }
@@ -201,15 +201,18 @@ TEST(Recorder, AnErrorAtTheStartOfIntegrationReachesOpen) {
 }
 
 TEST(Recorder, AMeterThatIsStuckIsAnErrorAndNotZeroJoules) {
-  SteadyMeter meter(true, false, 0.01);
-  Recorder recorder(meter);
-  recorder.open();
-  wait(0.03);
-  meter.stuck = true;
-  recorder.close();
-  const Error error = error_of([&] { recorder.finish(); });
-  EXPECT_EQ(error.where(), "meter steady");
-  EXPECT_EQ(error.expected(), "a new value after the window's end");
+  for (const bool tells_power :
+       {false, true}) {  // which changes, and is no sign that the counter lives
+    SteadyMeter meter(true, tells_power, 0.01);
+    Recorder recorder(meter);
+    recorder.open();
+    wait(0.03);
+    meter.stuck = true;
+    recorder.close();
+    const Error error = error_of([&] { recorder.finish(); });
+    EXPECT_EQ(error.where(), "meter steady");
+    EXPECT_EQ(error.expected(), "a new value after the window's end");
+  }
 }
 
 TEST(Recorder, ReadsTwiceEachPeriodAndNotMoreThanNeeded) {

@@ -3,6 +3,8 @@
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <termios.h>
@@ -209,7 +211,11 @@ std::unique_ptr<Instrument> open_tcp(const std::string& where, const std::string
       if (::poll(&writable, 1, static_cast<int>(kInstrumentSeconds * 1e3)) > 0)
         ::getsockopt(file, SOL_SOCKET, SO_ERROR, &failed, &size);
     }
-    if (failed == 0) return std::make_unique<FileInstrument>(where, file, true);
+    if (failed == 0) {
+      const int on = 1;  // a command and the question for errors are two small writes
+      ::setsockopt(file, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+      return std::make_unique<FileInstrument>(where, file, true);
+    }
     ::close(file);
   }
   throw Error(where, fmt::format("a connection to {}", address), std::strerror(failed),
