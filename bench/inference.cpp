@@ -19,8 +19,8 @@
 #include <nlohmann/json.hpp>
 #include <numeric>
 
-#include "bench/statistics.h"
 #include "measure/nvml.h"
+#include "measure/statistics.h"
 
 namespace {
 
@@ -122,7 +122,7 @@ int run(int argc, char** argv) {
   std::uint64_t crossing = 0;
   for (const maru::CopyRecord& copy : session.copies())
     crossing += copy.crosses ? copy.bytes / copy.times : 0;
-  const double median = maru::bench::median(times);
+  const double median = maru::measure::median(times);
   const nlohmann::json result{{"engine", "maru " + std::string(maru::version())},
                               {"model", network.name()},
                               {"device", options.device},

@@ -7,7 +7,8 @@
 // averages its 224 x 224 input). PHOTO is decoded anew before each block, which is timed apart;
 // WIDTHxHEIGHT is a frame of noise that is written anew. Three sessions, one for each policy, run RUNS
 // times a block, in an order that turns from block to block. Printed: medians of blocks, and auto
-// against each of the others, as a ratio with its 95 % interval from a block bootstrap (statistics.h).
+// against each of the others, as a ratio with its 95 % interval from a block bootstrap
+// (measure/statistics.h).
 #include <maru/maru.h>
 #include <unistd.h>
 
@@ -22,7 +23,7 @@
 #include <utility>
 #include <vector>
 
-#include "bench/statistics.h"
+#include "measure/statistics.h"
 
 namespace {
 
@@ -74,7 +75,7 @@ class Source {
 };
 
 void print_ratio(const char* what, const std::vector<double>& a, const std::vector<double>& b) {
-  const maru::bench::Ratio ratio = maru::bench::ratio_of(a, b);
+  const maru::measure::Interval ratio = maru::measure::ratio_of(a, b);
   std::printf("%-34s %.3f  [%.3f, %.3f]\n", what, ratio.value, ratio.low, ratio.high);
 }
 
@@ -121,8 +122,8 @@ int run(int argc, char** argv) {
         if (block < 0 && n == 0) scores.push_back(best[0].score);
       }
       if (block < 0) continue;
-      mode.run_ms.push_back(maru::bench::median(run_ms));
-      mode.fill_ms.push_back(maru::bench::median(fill_ms));
+      mode.run_ms.push_back(maru::measure::median(run_ms));
+      mode.fill_ms.push_back(maru::measure::median(fill_ms));
     }
   }
   for (const float score : scores) {
@@ -139,8 +140,8 @@ int run(int argc, char** argv) {
     std::uint64_t bytes = 0;
     for (const maru::CopyRecord& copy : mode.session.copies())
       bytes += copy.crosses ? copy.bytes / copy.times : 0;
-    std::printf("%-10s %10.3f %12.3f %22llu\n", mode.name, maru::bench::median(mode.run_ms),
-                maru::bench::median(mode.fill_ms), static_cast<unsigned long long>(bytes));
+    std::printf("%-10s %10.3f %12.3f %22llu\n", mode.name, maru::measure::median(mode.run_ms),
+                maru::measure::median(mode.fill_ms), static_cast<unsigned long long>(bytes));
   }
   for (std::size_t i = 1; i < modes.size(); ++i) {
     for (std::size_t k = 0; k < i; ++k) {

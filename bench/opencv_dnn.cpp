@@ -16,7 +16,7 @@
 #include <sstream>
 
 #include "api/package.h"
-#include "bench/statistics.h"
+#include "measure/statistics.h"
 
 namespace {
 
@@ -44,7 +44,7 @@ double milliseconds_a_run(int runs, const F& run) {
     run();
     times.push_back(std::chrono::duration<double, std::milli>(Clock::now() - start).count());
   }
-  return maru::bench::median(times);
+  return maru::measure::median(times);
 }
 
 void compare(const std::string& folder, int threads, const Settings& settings) {
@@ -83,10 +83,10 @@ void compare(const std::string& folder, int threads, const Settings& settings) {
   for (std::size_t i = 0; i < own.size(); ++i) {
     difference = std::max(difference, std::fabs(own[i] - flat.at<float>(static_cast<int>(i))));
   }
-  const auto ratio = maru::bench::ratio_of(theirs, mine);
+  const auto ratio = maru::measure::ratio_of(theirs, mine);
   fmt::print("| {} | {} | {:.2f} ms | {:.2f} ms | {:.2f} ({:.2f} to {:.2f}) | {:.1e} |\n", model.name(),
-             threads, maru::bench::median(mine), maru::bench::median(theirs), ratio.value, ratio.low,
-             ratio.high, difference);
+             threads, maru::measure::median(mine), maru::measure::median(theirs), ratio.value,
+             ratio.low, ratio.high, difference);
   std::fflush(stdout);
 }
 

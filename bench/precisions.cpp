@@ -6,7 +6,7 @@
 // A session for each precision that the device computes in, with the CPU's threads left to maru. They
 // run RUNS times a block, in an order that turns from block to block. Printed: medians of blocks, how
 // large weights and arena are, how far scores are from those of fp32, and each against fp32, as a ratio
-// with its 95 % interval from a block bootstrap (statistics.h).
+// with its 95 % interval from a block bootstrap (measure/statistics.h).
 #include <maru/maru.h>
 
 #include <algorithm>
@@ -19,7 +19,7 @@
 #include <utility>
 #include <vector>
 
-#include "bench/statistics.h"
+#include "measure/statistics.h"
 
 namespace {
 
@@ -78,7 +78,7 @@ void run(int argc, char** argv) {
       Way& way = ways[block % 2 == 0 ? i : ways.size() - 1 - i];  // ABBA
       std::vector<double> ms;
       for (int n = 0; n < runs; ++n) ms.push_back(ms_of_run(way.session));
-      if (block >= 0) way.run_ms.push_back(maru::bench::median(ms));
+      if (block >= 0) way.run_ms.push_back(maru::measure::median(ms));
     }
   }
 
@@ -91,9 +91,9 @@ void run(int argc, char** argv) {
     double worst = 0;
     for (std::size_t i = 0; i < scores.size(); ++i)
       worst = std::max(worst, std::fabs(double{scores[i]} - double{wanted[i]}));
-    const maru::bench::Ratio ratio = maru::bench::ratio_of(way.run_ms, ways[0].run_ms);
+    const maru::measure::Interval ratio = maru::measure::ratio_of(way.run_ms, ways[0].run_ms);
     std::printf("%-9s %9.3f %13llu %13llu %12.2e   %.3f  [%.3f, %.3f]\n", way.name,
-                maru::bench::median(way.run_ms), static_cast<unsigned long long>(way.weights()),
+                maru::measure::median(way.run_ms), static_cast<unsigned long long>(way.weights()),
                 static_cast<unsigned long long>(way.session.arena_bytes()), worst, ratio.value,
                 ratio.low, ratio.high);
   }

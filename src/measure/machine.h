@@ -3,6 +3,7 @@
 // thread.
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
 #include <optional>
 #include <string>
@@ -27,10 +28,34 @@ struct MachineState {
   std::optional<double> gpu_hz;
   std::optional<double> celsius;          // the hottest zone of the chip, or of the GPU that works
   std::vector<std::string> throttled_by;  // empty: not throttled, or nothing tells
-  double load = 0;  // runnable threads of others: the load of the last minute, less our own
+  double load = 0;  // of others: how many of the cores that we may use they keep busy
 };
 
 MachineFacts machine_facts(const Nvml* nvml, const std::filesystem::path& root = "/");
+// `load` is of this moment: threads that run and are not ours. MachineWatch has it over a time.
 MachineState machine_state(const Nvml* nvml, const std::filesystem::path& root = "/");
+
+// Looks at the machine from time to time. Owns nothing; one thread.
+class MachineWatch {
+ public:
+  explicit MachineWatch(const Nvml* nvml, std::filesystem::path root = "/");
+  // From here on, for the next look().
+  void start();
+  // The state now; its load, and what counters say was throttled, are since start().
+  MachineState look();
+
+ private:
+  struct Counts {
+    double seconds = 0;          // now_seconds()
+    std::optional<double> busy;  // seconds that our cores worked, for whomever
+    double own = 0;              // seconds of them for us
+    std::uint64_t throttles = 0;
+  };
+  Counts count() const;
+
+  const Nvml* nvml_;
+  std::filesystem::path root_;
+  Counts start_;
+};
 
 }  // namespace maru::measure

@@ -24,6 +24,7 @@ struct Block {
   double begin = 0, end = 0;      // now_seconds(), from the first block's begin
   std::vector<double> seconds{};  // of each run; of long blocks an even sample of at most 10,000
   std::uint64_t runs = 0;
+  double sum = 0, min = 0, max = 0;                                      // of all runs
   std::optional<double> joules{}, uncertainty_joules{}, power_joules{};  // gross, of the block
   MachineState state{};                                                  // right after it
 };
@@ -64,13 +65,18 @@ struct Check {
 
 struct BenchResult {
   struct Model {
-    std::string name, path, sha256;  // of the weights' file
+    std::string name, path;
+    std::string crc32;  // of the weights' file, zlib's, in hexadecimal; empty: there is none
+    std::uint64_t weights_bytes = 0;
     std::vector<std::int64_t> input;
     std::string precision;
     std::int64_t batch = 1;
   };
   struct Method {
-    std::uint64_t images = 0, blocks = 0, warmup = 0, seed = 0;  // a block at least; of each way
+    std::uint64_t images = 0;  // of each way at least, in all its blocks
+    std::uint64_t blocks = 0;  // of each way
+    std::uint64_t warmup = 0;  // runs of each way before the first block
+    std::uint64_t seed = 0;    // of the order
     double block_seconds = 0;  // at least, for the meter's sake; 0: it did not matter
     std::string photo;         // "cat.jpg, 480 x 360"
     int threads = 0;
@@ -86,6 +92,7 @@ struct BenchResult {
   std::vector<MeterAbsence> meter_absences;  // where there is no meter: why, and what would enable one
   std::optional<double> idle_watts;
   std::vector<WayResult> ways;
+  std::vector<std::string> notes;  // what a reader must know beside: ways that were left out, and why
   std::vector<Block> blocks;
   std::vector<WayRatio> ratios;  // of all ways but the first
   std::vector<Check> checks;

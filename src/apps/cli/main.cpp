@@ -22,6 +22,8 @@ constexpr Entry kVerbs[] = {
     {"info", "list a network's layers, sizes and costs", make_info},
     {"plan", "show how a network would run here: kernels, memory, every copy", make_plan},
     {"pack", "make a model one file, ready for this device", make_pack},
+    {"bench", "measure the ways to use memory against each other: time and energy", make_bench},
+    {"profile", "show where the time of a run goes, step by step", make_profile},
     {"devices", "list what this machine can run networks on", make_devices},
 };
 

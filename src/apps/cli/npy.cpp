@@ -1,9 +1,5 @@
 #include "apps/cli/npy.h"
 
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <charconv>
 #include <cstring>
@@ -11,8 +7,8 @@
 #include <optional>
 #include <string>
 #include <string_view>
-#include <utility>
 
+#include "apps/cli/new_file.h"
 #include "base/error.h"
 #include "tensor/shape.h"
 #include "tensor/tensor_desc.h"
@@ -173,53 +169,6 @@ std::string header_text(const TensorSpan& tensor) {
   return header + text;
 }
 
-// A file being written; removed again unless finish() was reached.
-class NewFile {
- public:
-  // What is no regular file, as /dev/stdout, cannot be replaced and is written in place.
-  explicit NewFile(const fs::path& wanted) {
-    std::error_code none;
-    final_ = fs::exists(wanted, none) ? fs::canonical(wanted, none) : wanted;
-    if (none) final_ = wanted;
-    const bool in_place = fs::exists(final_, none) && !fs::is_regular_file(final_, none);
-    written_ = final_;
-    if (!in_place) written_ += fmt::format(".{}.tmp", ::getpid());
-    fd_ = ::open(written_.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC | (in_place ? 0 : O_TRUNC), 0666);
-    if (fd_ < 0) throw system_error(wanted.string(), "a file that can be written");
-  }
-  NewFile(const NewFile&) = delete;
-  NewFile& operator=(const NewFile&) = delete;
-  ~NewFile() {
-    if (fd_ < 0) return;
-    ::close(fd_);
-    if (written_ != final_) ::unlink(written_.c_str());
-  }
-
-  void write(const void* data, std::size_t size) {
-    const char* at = static_cast<const char*>(data);
-    while (size > 0) {
-      const ssize_t done = ::write(fd_, at, size);
-      if (done < 0 && errno == EINTR) continue;
-      if (done <= 0) throw system_error(final_.string(), "room for the tensor");
-      at += done;
-      size -= static_cast<std::size_t>(done);
-    }
-  }
-
-  void finish() {
-    const int closed = ::close(std::exchange(fd_, -1));
-    if (closed == 0 && (written_ == final_ || ::rename(written_.c_str(), final_.c_str()) == 0)) return;
-    const int reason = errno;
-    if (written_ != final_) ::unlink(written_.c_str());
-    errno = reason;
-    throw system_error(final_.string(), "a file that can be written");
-  }
-
- private:
-  fs::path final_, written_;
-  int fd_ = -1;
-};
-
 }  // namespace
 
 File::File(const fs::path& path) : path_(path), file_(path) {
@@ -283,7 +232,7 @@ void File::read(const TensorSpan& dst) const {
 }
 
 void write(const fs::path& path, const TensorSpan& tensor) {
-  NewFile file(path);
+  cli::NewFile file(path);
   const std::string header = header_text(tensor);
   file.write(header.data(), header.size());
   file.write(tensor.bytes.data(), tensor.bytes.size());

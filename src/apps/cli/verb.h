@@ -24,6 +24,8 @@ std::unique_ptr<Verb> make_run();
 std::unique_ptr<Verb> make_info();
 std::unique_ptr<Verb> make_plan();
 std::unique_ptr<Verb> make_pack();
+std::unique_ptr<Verb> make_profile();
 std::unique_ptr<Verb> make_devices();
+std::unique_ptr<Verb> make_bench();
 
 }  // namespace maru::cli
