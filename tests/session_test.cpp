@@ -45,6 +45,41 @@ class SessionTest : public ::testing::Test {
   fs::path folder_;
 };
 
+// Photos become tensors in the first step, which does not work in place: it may be repeated.
+TEST_F(SessionTest, StepsOneByOneAreARun) {
+  for (const char* device : {"cpu", "board:tk1", "board:pcie"}) {
+    for (const MemoryPolicy memory : {MemoryPolicy::copy, MemoryPolicy::automatic}) {
+      ModelOptions options;
+      options.device = device;
+      options.memory = memory;
+      const Model model = Model::load(folder_, options);
+      Session whole(model), steps(model);
+      const std::vector<StepInfo> infos = model.steps();
+      ASSERT_FALSE(infos.empty());
+      double flops = 0;
+      for (const StepInfo& info : infos) {
+        flops += info.flops;
+        if (info.kind == StepInfo::Kind::kernel) {
+          EXPECT_FALSE(info.kernel.empty()) << info.name;
+          EXPECT_GT(info.bytes, 0) << info.name;
+        }
+      }
+      EXPECT_GT(flops, 0);
+      for (const auto& colour : {kGreen, kRed}) {
+        for (Session* session : {&whole, &steps}) session->load_photo(photo(20, 10, colour), "photo");
+        whole.run();
+        for (std::size_t i = 0; i < infos.size(); ++i) steps.run_step(i, i == 0 ? 3 : 1);
+        const auto wanted = whole.top(4), got = steps.top(4);
+        for (std::size_t i = 0; i < wanted.size(); ++i) {
+          EXPECT_EQ(got[i].index, wanted[i].index) << device;
+          EXPECT_EQ(got[i].score, wanted[i].score) << device;
+        }
+      }
+      EXPECT_THROW(steps.run_step(infos.size()), Error);
+    }
+  }
+}
+
 TEST_F(SessionTest, NamesAColour) {
   const Model model = Model::load(folder_);
   Session session(model);

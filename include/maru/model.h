@@ -5,6 +5,7 @@
 
 #include <maru/error.h>
 #include <maru/export.h>
+#include <maru/step.h>
 #include <maru/types.h>
 
 #include <cstdint>
@@ -126,6 +127,7 @@ class MARU_API Model {
   // The plan, for people and for machines: every step, kernel, layout, heap, arena offset and copy.
   std::string plan_text() const;
   std::string plan_json() const;
+  std::vector<StepInfo> steps() const;
   // What ModelOptions::check found proven, in a line; empty where it was not asked for.
   std::string proof() const;
 

@@ -53,6 +53,11 @@ class MARU_API Session {
   // Throws Error when a photo slot of the batch was never filled.
   void run();
 
+  // One step of the plan alone, `times` times, and waited for. All steps from the first to the last,
+  // once each, do what run() does; repeating one that works in place, or skipping one, spoils what
+  // comes after it in this run, nothing else. Throws Error as run(), or when there is no such step.
+  void run_step(std::size_t step, std::size_t times = 1);
+
   // The `count` best scores of the first output, best first; equal scores by index.
   std::vector<Score> top(std::size_t count = 5, std::int64_t slot = 0) const;
 

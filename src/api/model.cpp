@@ -27,6 +27,21 @@ std::vector<TensorInfo> infos(const Graph& graph, std::span<const ValueId> ids) 
   return result;
 }
 
+StepInfo::Kind kind_of(Step::Kind kind) {
+  switch (kind) {
+    case Step::Kind::kernel:
+      return StepInfo::Kind::kernel;
+    case Step::Kind::copy:
+      return StepInfo::Kind::copy;
+    case Step::Kind::wait:
+      return StepInfo::Kind::wait;
+    case Step::Kind::release:
+      return StepInfo::Kind::release;
+  }
+  MARU_ASSERT(false);
+  return StepInfo::Kind::kernel;
+}
+
 }  // namespace
 
 void describe(const Graph& graph, NetworkInfo& info) {
@@ -99,6 +114,17 @@ std::string Model::plan_json() const {
   nlohmann::json json = nlohmann::json::parse(state_->plan.json());
   json["modelled"] = nlohmann::json::parse(cost_of(state_->plan, state_->device_list, *model).json());
   return json.dump(2);
+}
+
+std::vector<StepInfo> Model::steps() const {
+  const Plan& plan = state_->plan;
+  std::vector<StepInfo> steps;
+  for (const Step& step : plan.steps) {
+    const Cost work = work_of(step);
+    steps.push_back({kind_of(step.kind), step.name, step.op, step.kernel ? step.kernel->name() : "",
+                     plan.devices[step.device], step.crosses(), work.flops, work.bytes});
+  }
+  return steps;
 }
 
 std::string Model::proof() const {

@@ -301,6 +301,13 @@ struct Session::State {
     }
   }
 
+  void begin_run() {
+    if (model->photos) hand_over_photos();
+    stop_looking();
+    exchange(Region::Kind::input);
+    if (model->check) check_not_looking();
+  }
+
   struct Bound {
     std::size_t region = 0;
     std::span<std::byte> memory;
@@ -413,12 +420,18 @@ bool Session::bind_photo(std::span<std::byte> memory, std::int64_t width, std::i
 }
 
 void Session::run() {
-  if (state_->model->photos) state_->hand_over_photos();
-  state_->stop_looking();
-  state_->exchange(Region::Kind::input);
-  if (state_->model->check) state_->check_not_looking();
+  state_->begin_run();
   state_->executor.run();
   state_->exchange(Region::Kind::output);
+}
+
+void Session::run_step(std::size_t step, std::size_t times) {
+  const std::size_t count = state_->model->plan.steps.size();
+  if (step >= count)
+    throw Error("session", fmt::format("a step below {}", count), fmt::format("{}", step));
+  if (step == 0) state_->begin_run();
+  state_->executor.run_step(step, times);
+  if (step + 1 == count) state_->exchange(Region::Kind::output);
 }
 
 std::vector<Score> Session::top(std::size_t count, std::int64_t slot) const {

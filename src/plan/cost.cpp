@@ -11,6 +11,12 @@
 namespace maru {
 namespace {
 
+Op op_of(const Step& step) {
+  const std::size_t space = step.op.find(' ');
+  return parse_op(step.op.substr(0, space),
+                  space == std::string::npos ? "" : step.op.substr(space + 1));
+}
+
 class Counting {
  public:
   Counting(const Plan& plan, std::span<const Device* const> devices, const MachineSpeed& speed)
@@ -85,19 +91,11 @@ class Counting {
   }
 
   void kernel(const Step& step) {
-    const std::size_t space = step.op.find(' ');
-    const std::string name = step.op.substr(0, space);
     const bool on_host = devices_[step.device]->is_host() && step.device != 0;
     double flops = 0, again = 0;
     if (step.kind == Step::Kind::kernel) {
-      const Op op = parse_op(name, space == std::string::npos ? "" : step.op.substr(space + 1));
-      const auto plain = [](const std::vector<Operand>& operands) {
-        std::vector<TensorDesc> descs;
-        for (const Operand& operand : operands) descs.push_back(operand.desc.with(Layout::plain()));
-        return descs;
-      };
-      flops = op.cost(plain(step.src), plain(step.dst)).flops;
-      again = planning::rereads(op) * speed_.rereads;
+      flops = work_of(step).flops;
+      again = planning::rereads(op_of(step)) * speed_.rereads;
     }
     double memory = 0;
     for (std::size_t i = 0; i < step.src.size(); ++i) {
@@ -116,7 +114,8 @@ class Counting {
     }
     const double rate = on_host ? speed_.host_flops : speed_.device_flops;
     const double compute = seconds(flops, rate);
-    cost_.by_operator[step.kind == Step::Kind::copy ? "copy" : name] += std::max(compute, memory);
+    cost_.by_operator[step.kind == Step::Kind::copy ? "copy" : step.op.substr(0, step.op.find(' '))] +=
+        std::max(compute, memory);
     if (on_host) {
       cost_.cpu += std::max(compute, memory);
       return;
@@ -158,6 +157,21 @@ nlohmann::json to_json(const PlanCost& cost) {
 }
 
 }  // namespace
+
+Cost work_of(const Step& step) {
+  double bytes = 0;
+  for (const auto* operands : {&step.src, &step.dst}) {
+    for (const Operand& operand : *operands) bytes += static_cast<double>(operand.desc.bytes());
+  }
+  if (step.kind == Step::Kind::copy) return {0, bytes};
+  if (step.kind != Step::Kind::kernel) return {};
+  const auto plain = [](const std::vector<Operand>& operands) {
+    std::vector<TensorDesc> descs;
+    for (const Operand& operand : operands) descs.push_back(operand.desc.with(Layout::plain()));
+    return descs;
+  };
+  return op_of(step).cost(plain(step.src), plain(step.dst));
+}
 
 PlanCost cost_of(const Plan& plan, std::span<const Device* const> devices, const MachineSpeed& speed) {
   return Counting(plan, devices, speed).run();

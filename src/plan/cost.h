@@ -33,6 +33,10 @@ struct PlanCost {
 // reading of outputs, once each, is included.
 PlanCost cost_of(const Plan& plan, std::span<const Device* const> devices, const MachineSpeed& speed);
 
+// The work of one step's node, from its operands as the plan has them. Copies have bytes alone, waits
+// nothing.
+Cost work_of(const Step& step);
+
 struct ModelledCost {
   PlanCost expected, best, worst;
 

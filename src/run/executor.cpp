@@ -190,7 +190,6 @@ void Executor::run() {
 }
 
 void Executor::run_steps() {
-  using Clock = std::chrono::steady_clock;
   for (const auto& queue : queues_) queue->begin();
   auto row = rows_.begin();
   for (std::size_t i = 0; i < steps_.size(); ++i) {
@@ -200,42 +199,62 @@ void Executor::run_steps() {
       ++row;
       continue;
     }
-    const Step& step = plan_.steps[i];
-    Queue& queue = *queues_[step.device];
-    if (check_) watch(i);
-    switch (step.kind) {
-      case Step::Kind::kernel:
-        steps_[i].launch->run(queue);
-        break;
-      case Step::Kind::copy: {
-        const auto start = Clock::now();
-        const std::size_t bytes = bytes_to_copy(step);
-        if (step.kernel) {
-          steps_[i].launch->run(queue);
-        } else {
-          devices_[0]->transfer(queue, *buffers_[step.src[0].region], step.src[0].offset,
-                                *buffers_[step.dst[0].region], step.dst[0].offset, bytes);
-        }
-        const std::chrono::duration<double> took = Clock::now() - start;
-        ledger_.count(steps_[i].ledger_entry, bytes, took.count());
-        break;
-      }
-      case Step::Kind::wait:
-        if (const std::size_t h = host_ranges_->during(i); h == HostRanges::kNone) {
-          queue.finish();
-        } else if (host_ranges_->map(h)) {
-          bind_with(h);
-        }
-        break;
-      case Step::Kind::release:
-        if (const std::size_t h = host_ranges_->during(i); h != HostRanges::kNone)
-          host_ranges_->unmap(h);
-        break;
-    }
+    run_alone(i);
   }
   // Another device's work has been waited for by the plan's own steps.
   for (std::size_t d = 0; d < devices_.size(); ++d) {
     if (devices_[d]->is_host()) queues_[d]->finish();
+  }
+}
+
+void Executor::run_alone(std::size_t i) {
+  const Step& step = plan_.steps[i];
+  Queue& queue = *queues_[step.device];
+  if (check_) watch(i);
+  switch (step.kind) {
+    case Step::Kind::kernel:
+      steps_[i].launch->run(queue);
+      break;
+    case Step::Kind::copy: {
+      using Clock = std::chrono::steady_clock;
+      const auto start = Clock::now();
+      const std::size_t bytes = bytes_to_copy(step);
+      if (step.kernel) {
+        steps_[i].launch->run(queue);
+      } else {
+        devices_[0]->transfer(queue, *buffers_[step.src[0].region], step.src[0].offset,
+                              *buffers_[step.dst[0].region], step.dst[0].offset, bytes);
+      }
+      const std::chrono::duration<double> took = Clock::now() - start;
+      ledger_.count(steps_[i].ledger_entry, bytes, took.count());
+      break;
+    }
+    case Step::Kind::wait:
+      if (const std::size_t h = host_ranges_->during(i); h == HostRanges::kNone) {
+        queue.finish();
+      } else if (host_ranges_->map(h)) {
+        bind_with(h);
+      }
+      break;
+    case Step::Kind::release:
+      if (const std::size_t h = host_ranges_->during(i); h != HostRanges::kNone) host_ranges_->unmap(h);
+      break;
+  }
+}
+
+void Executor::run_step(std::size_t step, std::size_t times) {
+  MARU_ASSERT(step < steps_.size());
+  const Step::Kind kind = plan_.steps[step].kind;
+  const bool is_handing_over = kind == Step::Kind::wait || kind == Step::Kind::release;
+  try {
+    if (step == 0) {
+      for (const auto& queue : queues_) queue->begin();
+    }
+    for (std::size_t i = 0; i < (is_handing_over ? 1 : times); ++i) run_alone(step);
+    queues_[plan_.steps[step].device]->finish();
+  } catch (...) {
+    settle();
+    throw;
   }
 }
 

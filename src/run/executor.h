@@ -31,6 +31,8 @@ class Executor {
   // What the CPU sees of inputs and outputs must not be mapped meanwhile, unless the heap is
   // concurrent. After an Error nothing is under way, and it may be run again.
   void run();
+  // One step alone, so many times (waits and hand-overs once), and waited for.
+  void run_step(std::size_t step, std::size_t times);
 
   const Buffer& region(std::size_t index) const { return *buffers_[index]; }
   // The order of the work: for mapping inputs and outputs between runs.
@@ -58,6 +60,7 @@ class Executor {
   };
 
   void run_steps();
+  void run_alone(std::size_t step);
   void run_row(Row& row);
   void combine(Row& row) const;
   void settle() noexcept;
