@@ -290,7 +290,6 @@ TEST(MemoryPolicies, AutoFollowsWhatWasMeasured) {
             "arena:shared data:shared c:shared | a b c wait");
 }
 
-// The oracle of these tests: memory that is not mapped cannot be touched.
 // What differs by less than measuring does is the same: the first heap, each time.
 TEST(MemoryPolicies, AutoTakesTheFirstOfHeapsThatAreEqualWithinNoise) {
   const SplitDevice device({{"own", SplitDevice::traits(false, true, false)},
@@ -302,19 +301,62 @@ TEST(MemoryPolicies, AutoTakesTheFirstOfHeapsThatAreEqualWithinNoise) {
   PlanOptions options;
   options.speeds = {assumed_speed(device)};
   DeviceSpeed& speed = options.speeds[0];
-  speed.heaps = {{0, 0, 100e9, 100e9, 0},
-                 {10e9, 10e9, 10e9, 10e9, 0},
-                 {10.2e9, 10.2e9, 10.2e9, 10.2e9, 0},
-                 {10e9, 10e9, 0, 0, 0}};
+  // So slow that 128 bytes take more than a clock's resolution.
+  speed.heaps = {{0, 0, 100e6, 100e6, 0},
+                 {10e6, 10e6, 10e6, 10e6, 0},
+                 {10.2e6, 10.2e6, 10.2e6, 10.2e6, 0},
+                 {10e6, 10e6, 0, 0, 0}};
   speed.measured = true;
   const auto heap_of_data = [&] {
     return make_plan(net.graph, devices, options).plan.regions[2].heap->name();
   };
   EXPECT_EQ(heap_of_data(), "mapped");
-  speed.heaps[2] = {12e9, 12e9, 12e9, 12e9, 0};
+  speed.heaps[2] = {12e6, 12e6, 12e6, 12e6, 0};
   EXPECT_EQ(heap_of_data(), "registered") << "clearly better";
+  for (HeapSpeed& heap : speed.heaps) {
+    for (double* rate : {&heap.host_read, &heap.host_write, &heap.device_read, &heap.device_write})
+      *rate *= 1000;
+  }
+  EXPECT_EQ(heap_of_data(), "mapped") << "better by nanoseconds";
 }
 
+SplitDevice discrete_card() {
+  MemoryTraits over_bus = SplitDevice::traits(true, true, true);
+  over_bus.device_cached = false;
+  return SplitDevice({{"device", SplitDevice::traits(false, true, false)},
+                      {"mapped", over_bus},
+                      {"registered", over_bus},
+                      {"managed", SplitDevice::traits(true, true, true)},
+                      {"pinned", SplitDevice::traits(true, false, true)}});
+}
+
+// Where the CPU takes as long for either way, and most of the time, what the device says still counts.
+TEST(MemoryPolicies, AutoComparesEachSidesTimeForItself) {
+  const SplitDevice device = discrete_card();
+  Net net({64, 64, 32, 32});
+  net.add("a", conv(1), {"data"}).output("a");
+  const Device* const devices[] = {&device};
+  PlanOptions options;
+  options.speeds = {assumed_speed(device)};
+  DeviceSpeed& speed = options.speeds[0];
+  const HeapSpeed mapped{5e9, 5e9, 40e9, 40e9, 0};
+  speed.heaps = {{0, 0, 1e12, 1e12, 0}, mapped, mapped, mapped, {4.9e9, 4.9e9, 0, 0, 0}};
+  speed.upload = speed.download = 50e9;
+  speed.transfer_seconds = 5e-6;
+  speed.measured = true;
+  const auto heap_of_data = [&] {
+    const Plan plan = make_plan(net.graph, devices, options).plan;
+    return plan.regions[plan.inputs[0].region].heap->name();
+  };
+  EXPECT_EQ(heap_of_data(), "pinned") << "a copy takes 0.85 of the device's time, 0.99 of both";
+  speed.upload = speed.download = 42e9;
+  EXPECT_EQ(heap_of_data(), "mapped") << "the same for the device";
+  speed.upload = speed.download = 50e9;
+  speed.heaps[4] = {3e9, 3e9, 0, 0, 0};
+  EXPECT_EQ(heap_of_data(), "mapped") << "memory for copies that the CPU is slow to write";
+}
+
+// The oracle of these tests: memory that is not mapped cannot be touched.
 TEST(SplitDeviceDeathTest, SharedMemoryIsGoneAfterItsView) {
   const SplitDevice device;
   const Buffer buffer = device.heaps()[1]->allocate(4096, "a test");
