@@ -11,6 +11,7 @@
 #include "ops/eltwise.h"
 #include "ops/interpret.h"
 #include "ops/pool.h"
+#include "ops/preprocess.h"
 #include "ops/reshape.h"
 #include "ops/slice.h"
 #include "ops/softmax.h"
@@ -354,6 +355,44 @@ TEST(MemoryPolicies, AutoComparesEachSidesTimeForItself) {
   speed.upload = speed.download = 50e9;
   speed.heaps[4] = {3e9, 3e9, 0, 0, 0};
   EXPECT_EQ(heap_of_data(), "mapped") << "memory for copies that the CPU is slow to write";
+}
+
+// As the probe found an H200 in two starts. A kernel reads rows of photos twice where they are hardly
+// made smaller, and few rows of large ones, of which a copy brings all.
+TEST(MemoryPolicies, AutoCopiesManySmallPhotosToACardAndMapsLargeOnes) {
+  const SplitDevice device = discrete_card();
+  const Device* const devices[] = {&device};
+  constexpr std::int64_t kSame = 3 * 224 * 224, kRoom = 4 << 20, k4K = 3 * 3840 * 2160;
+  const std::vector<HeapSpeed> starts[] = {{{0, 0, 1506.4e9, 1506.4e9, 0},
+                                            {26.5e9, 24.8e9, 50.1e9, 51.8e9, 0.4e-6},
+                                            {26.7e9, 25.5e9, 50.0e9, 51.8e9, 0.3e-6},
+                                            {26.5e9, 24.8e9, 9.7e9, 10.3e9, 0.4e-6},
+                                            {26.2e9, 25.0e9, 0, 0, 0.4e-6}},
+                                           {{0, 0, 1540.9e9, 1540.9e9, 0},
+                                            {31.1e9, 28.8e9, 49.8e9, 51.7e9, 0.3e-6},
+                                            {32.0e9, 28.6e9, 50.0e9, 51.8e9, 0.3e-6},
+                                            {31.9e9, 30.0e9, 8.3e9, 10.4e9, 0.3e-6},
+                                            {32.5e9, 28.7e9, 0, 0, 0.3e-6}}};
+  for (const auto& heaps : starts) {
+    PlanOptions options;
+    options.speeds = {{heaps, 3.2e-6, 7.4e-6, 55.2e9, 55.5e9, 6.3e-6, true}};
+    const auto heaps_of = [&](std::int64_t batch, std::int64_t photo) {
+      Graph graph;
+      const ValueId pixels = graph.add_input("pixels", {DType::u8, {batch, photo}, {}});
+      const ValueId frames = graph.add_input("frames", {DType::i32, {batch, 4}, {}});
+      graph.add_node("preprocess", Preprocess{224, 224}, {pixels, frames}, {"data"});
+      graph.outputs.push_back(graph.require("data"));
+      const Plan plan = make_plan(graph, devices, options).plan;
+      return plan.regions[plan.inputs[0].region].heap->name() + " " +
+             plan.regions[plan.inputs[1].region].heap->name();
+    };
+    EXPECT_EQ(heaps_of(1, kSame), "mapped mapped") << "a copy takes longer to begin";
+    EXPECT_EQ(heaps_of(128, kSame), "pinned mapped");
+    EXPECT_EQ(heaps_of(1, kRoom), "mapped mapped");
+    EXPECT_EQ(heaps_of(128, kRoom), "mapped mapped");
+    EXPECT_EQ(heaps_of(1, k4K), "mapped mapped");
+    EXPECT_EQ(heaps_of(16, k4K), "mapped mapped");
+  }
 }
 
 // The oracle of these tests: memory that is not mapped cannot be touched.
