@@ -8,6 +8,7 @@
 #include <algorithm>
 
 #include "ops/interpret.h"
+#include "ops/preprocess.h"
 #include "plan/cost.h"
 #include "plan/planner.h"
 #include "run/executor.h"
@@ -107,6 +108,28 @@ TEST_P(Boards, AutoIsNoSlowerThanTheBetterOfTheTwo) {
             << plan_on(net.graph, devices, MemoryPolicy::automatic).text();
         EXPECT_EQ(chosen.uncached_read_bytes, 0);
       }
+    }
+  }
+}
+
+// A photo that is hardly made smaller, and one of which most rows are skipped.
+TEST_P(Boards, AutoPlacesPhotosNoWorseThanTheBetterOfTheTwo) {
+  const auto board = open_device(std::string("board:") + GetParam(), {}), cpu = open_device("cpu", {1});
+  const Device* const devices[] = {board.get(), cpu.get()};
+  for (const std::int64_t batch : {1, 8}) {
+    for (const std::int64_t photo : {3 * 224 * 224, 4 << 20, 3 * 3840 * 2160}) {
+      Graph graph;
+      const ValueId pixels = graph.add_input("pixels", {DType::u8, {batch, photo}, {}});
+      const ValueId frames = graph.add_input("frames", {DType::i32, {batch, 4}, {}});
+      graph.add_node("preprocess", Preprocess{224, 224}, {pixels, frames}, {"data"});
+      graph.outputs.push_back(graph.require("data"));
+      const auto cost = [&](MemoryPolicy policy) {
+        return cost_of(plan_on(graph, devices, policy), devices, board->model()->expected).total();
+      };
+      EXPECT_LE(cost(MemoryPolicy::automatic),
+                1.0001 * std::min(cost(MemoryPolicy::copy), cost(MemoryPolicy::zero_copy)))
+          << batch << " of " << photo << "\n"
+          << plan_on(graph, devices, MemoryPolicy::automatic).text();
     }
   }
 }

@@ -11,6 +11,7 @@
 #include "ops/eltwise.h"
 #include "ops/interpret.h"
 #include "ops/pool.h"
+#include "ops/preprocess.h"
 #include "ops/reshape.h"
 #include "ops/slice.h"
 #include "ops/softmax.h"
@@ -290,7 +291,6 @@ TEST(MemoryPolicies, AutoFollowsWhatWasMeasured) {
             "arena:shared data:shared c:shared | a b c wait");
 }
 
-// The oracle of these tests: memory that is not mapped cannot be touched.
 // What differs by less than measuring does is the same: the first heap, each time.
 TEST(MemoryPolicies, AutoTakesTheFirstOfHeapsThatAreEqualWithinNoise) {
   const SplitDevice device({{"own", SplitDevice::traits(false, true, false)},
@@ -302,19 +302,100 @@ TEST(MemoryPolicies, AutoTakesTheFirstOfHeapsThatAreEqualWithinNoise) {
   PlanOptions options;
   options.speeds = {assumed_speed(device)};
   DeviceSpeed& speed = options.speeds[0];
-  speed.heaps = {{0, 0, 100e9, 100e9, 0},
-                 {10e9, 10e9, 10e9, 10e9, 0},
-                 {10.2e9, 10.2e9, 10.2e9, 10.2e9, 0},
-                 {10e9, 10e9, 0, 0, 0}};
+  // So slow that 128 bytes take more than a clock's resolution.
+  speed.heaps = {{0, 0, 100e6, 100e6, 0},
+                 {10e6, 10e6, 10e6, 10e6, 0},
+                 {10.2e6, 10.2e6, 10.2e6, 10.2e6, 0},
+                 {10e6, 10e6, 0, 0, 0}};
   speed.measured = true;
   const auto heap_of_data = [&] {
     return make_plan(net.graph, devices, options).plan.regions[2].heap->name();
   };
   EXPECT_EQ(heap_of_data(), "mapped");
-  speed.heaps[2] = {12e9, 12e9, 12e9, 12e9, 0};
+  speed.heaps[2] = {12e6, 12e6, 12e6, 12e6, 0};
   EXPECT_EQ(heap_of_data(), "registered") << "clearly better";
+  for (HeapSpeed& heap : speed.heaps) {
+    for (double* rate : {&heap.host_read, &heap.host_write, &heap.device_read, &heap.device_write})
+      *rate *= 1000;
+  }
+  EXPECT_EQ(heap_of_data(), "mapped") << "better by nanoseconds";
 }
 
+SplitDevice discrete_card() {
+  MemoryTraits over_bus = SplitDevice::traits(true, true, true);
+  over_bus.device_cached = false;
+  return SplitDevice({{"device", SplitDevice::traits(false, true, false)},
+                      {"mapped", over_bus},
+                      {"registered", over_bus},
+                      {"managed", SplitDevice::traits(true, true, true)},
+                      {"pinned", SplitDevice::traits(true, false, true)}});
+}
+
+// Where the CPU takes as long for either way, and most of the time, what the device says still counts.
+TEST(MemoryPolicies, AutoComparesEachSidesTimeForItself) {
+  const SplitDevice device = discrete_card();
+  Net net({64, 64, 32, 32});
+  net.add("a", conv(1), {"data"}).output("a");
+  const Device* const devices[] = {&device};
+  PlanOptions options;
+  options.speeds = {assumed_speed(device)};
+  DeviceSpeed& speed = options.speeds[0];
+  const HeapSpeed mapped{5e9, 5e9, 40e9, 40e9, 0};
+  speed.heaps = {{0, 0, 1e12, 1e12, 0}, mapped, mapped, mapped, {4.9e9, 4.9e9, 0, 0, 0}};
+  speed.upload = speed.download = 50e9;
+  speed.transfer_seconds = 5e-6;
+  speed.measured = true;
+  const auto heap_of_data = [&] {
+    const Plan plan = make_plan(net.graph, devices, options).plan;
+    return plan.regions[plan.inputs[0].region].heap->name();
+  };
+  EXPECT_EQ(heap_of_data(), "pinned") << "a copy takes 0.85 of the device's time, 0.99 of both";
+  speed.upload = speed.download = 42e9;
+  EXPECT_EQ(heap_of_data(), "mapped") << "the same for the device";
+  speed.upload = speed.download = 50e9;
+  speed.heaps[4] = {3e9, 3e9, 0, 0, 0};
+  EXPECT_EQ(heap_of_data(), "mapped") << "memory for copies that the CPU is slow to write";
+}
+
+// As the probe found an H200 in two starts. A kernel reads rows of photos twice where they are hardly
+// made smaller, and few rows of large ones, of which a copy brings all.
+TEST(MemoryPolicies, AutoCopiesManySmallPhotosToACardAndMapsLargeOnes) {
+  const SplitDevice device = discrete_card();
+  const Device* const devices[] = {&device};
+  constexpr std::int64_t kSame = 3 * 224 * 224, kRoom = 4 << 20, k4K = 3 * 3840 * 2160;
+  const std::vector<HeapSpeed> starts[] = {{{0, 0, 1506.4e9, 1506.4e9, 0},
+                                            {26.5e9, 24.8e9, 50.1e9, 51.8e9, 0.4e-6},
+                                            {26.7e9, 25.5e9, 50.0e9, 51.8e9, 0.3e-6},
+                                            {26.5e9, 24.8e9, 9.7e9, 10.3e9, 0.4e-6},
+                                            {26.2e9, 25.0e9, 0, 0, 0.4e-6}},
+                                           {{0, 0, 1540.9e9, 1540.9e9, 0},
+                                            {31.1e9, 28.8e9, 49.8e9, 51.7e9, 0.3e-6},
+                                            {32.0e9, 28.6e9, 50.0e9, 51.8e9, 0.3e-6},
+                                            {31.9e9, 30.0e9, 8.3e9, 10.4e9, 0.3e-6},
+                                            {32.5e9, 28.7e9, 0, 0, 0.3e-6}}};
+  for (const auto& heaps : starts) {
+    PlanOptions options;
+    options.speeds = {{heaps, 3.2e-6, 7.4e-6, 55.2e9, 55.5e9, 6.3e-6, true}};
+    const auto heaps_of = [&](std::int64_t batch, std::int64_t photo) {
+      Graph graph;
+      const ValueId pixels = graph.add_input("pixels", {DType::u8, {batch, photo}, {}});
+      const ValueId frames = graph.add_input("frames", {DType::i32, {batch, 4}, {}});
+      graph.add_node("preprocess", Preprocess{224, 224}, {pixels, frames}, {"data"});
+      graph.outputs.push_back(graph.require("data"));
+      const Plan plan = make_plan(graph, devices, options).plan;
+      return plan.regions[plan.inputs[0].region].heap->name() + " " +
+             plan.regions[plan.inputs[1].region].heap->name();
+    };
+    EXPECT_EQ(heaps_of(1, kSame), "mapped mapped") << "a copy takes longer to begin";
+    EXPECT_EQ(heaps_of(128, kSame), "pinned mapped");
+    EXPECT_EQ(heaps_of(1, kRoom), "mapped mapped");
+    EXPECT_EQ(heaps_of(128, kRoom), "mapped mapped");
+    EXPECT_EQ(heaps_of(1, k4K), "mapped mapped");
+    EXPECT_EQ(heaps_of(16, k4K), "mapped mapped");
+  }
+}
+
+// The oracle of these tests: memory that is not mapped cannot be touched.
 TEST(SplitDeviceDeathTest, SharedMemoryIsGoneAfterItsView) {
   const SplitDevice device;
   const Buffer buffer = device.heaps()[1]->allocate(4096, "a test");

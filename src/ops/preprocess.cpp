@@ -114,15 +114,21 @@ Operator preprocess_operator() {
   add("rgb scaled", 3, {9, 14, {Channels::rgb, Resize::squash, {127.5F}, 1 / 127.5F}});
   add("enlarged", 2, {64, 48, {Channels::rgb, Resize::crop, {0, 1, 2}}});
   add("halves", 2, {16, 17, {}, DType::f16});
-  // A photo much larger than the result, the first much wider too.
-  Case large = make_case(
-      "large", Preprocess{9, 70},
-      {{DType::u8, {2, 240208}, Layout::plain()}, {DType::i32, {2, 4}, Layout::plain()}}, 0, 256);
-  large.fill = [](Views src) {
-    src[1].as<Preprocess::Frame>()[0] = {40, 2000, 6005, 0};
-    src[1].as<Preprocess::Frame>()[1] = {76, 1000, 3001, 240208 / 16};
-  };
-  op.cases.push_back(std::move(large));
+  // Of the first photo, all rows and every fifth column have all the weight.
+  add("as high", 2, {19, 8});
+  add("as large", 2, {19, 40});
+  // Photos much larger than the result, the first much wider too.
+  for (const auto& [name, preprocess] :
+       {std::pair{"large", Preprocess{9, 70}}, {"fifths of large", Preprocess{8, 400}}}) {
+    Case large = make_case(
+        name, preprocess,
+        {{DType::u8, {2, 240208}, Layout::plain()}, {DType::i32, {2, 4}, Layout::plain()}}, 0, 256);
+    large.fill = [](Views src) {
+      src[1].as<Preprocess::Frame>()[0] = {40, 2000, 6005, 0};
+      src[1].as<Preprocess::Frame>()[1] = {76, 1000, 3001, 240208 / 16};
+    };
+    op.cases.push_back(std::move(large));
+  }
   return op;
 }
 

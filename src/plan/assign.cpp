@@ -1,6 +1,7 @@
 #include "plan/assign.h"
 
 #include <algorithm>
+#include <cmath>
 #include <memory>
 
 #include "base/error.h"
@@ -8,6 +9,7 @@
 #include "ops/conv.h"
 #include "ops/identity.h"
 #include "ops/pool.h"
+#include "ops/preprocess.h"
 #include "ops/reshape.h"
 #include "ops/slice.h"
 
@@ -143,8 +145,9 @@ class Assigning {
       const ValueId id = node.src[i];
       if (graph_.value(id).constant) continue;
       const double bytes = bytes_of(id);
-      traffic(id).touches.push_back({bytes, 0, i == 0 ? bytes * rereads(node.op) : 0,
-                                     std::max(0.0, cost.bytes - bytes), cost.flops});
+      const Reading reads = i == 0 ? reading(node.op, graph_.value(id).desc) : Reading{};
+      traffic(id).touches.push_back(
+          {bytes * reads.once, 0, bytes * reads.again, std::max(0.0, cost.bytes - bytes), cost.flops});
     }
     for (const ValueId id : node.dst) {
       const double bytes = bytes_of(id);
@@ -195,15 +198,26 @@ std::optional<std::vector<std::int64_t>> channel_parts(const Graph& graph, const
   return std::nullopt;
 }
 
-double rereads(const Op& op) {
+Reading reading(const Op& op, const TensorDesc& src) {
   const auto of = [](const Window& w) {
-    return std::max(0.0, static_cast<double>(w.kernel[0] * w.kernel[1]) /
-                                 static_cast<double>(w.stride[0] * w.stride[1]) -
-                             1);
+    const double times =
+        static_cast<double>(w.kernel[0] * w.kernel[1]) / static_cast<double>(w.stride[0] * w.stride[1]);
+    return Reading{1, std::max(0.0, times - 1)};
   };
   if (const auto* conv = op.as<Conv>()) return of(conv->window);
   if (const auto* pool = op.as<Pool>(); pool != nullptr && !pool->global) return of(pool->window);
-  return 0;
+  if (const auto* preprocess = op.as<Preprocess>()) {
+    // Of a photo that fills its room, for none is known yet. A row of the result lies between two of
+    // the photo: neighbours share rows where it is not halved, and where it is made still smaller the
+    // rest is skipped. Columns do not count: memory comes in pieces that are longer than what is
+    // between.
+    const double pixels = std::max(1.0, static_cast<double>(src.shape[1]) / 3);
+    const double smaller =
+        std::sqrt(pixels / static_cast<double>(preprocess->height * preprocess->width));
+    const double rows = 2 / smaller;
+    return {std::min(1.0, rows), std::max(0.0, rows - 1)};
+  }
+  return {};
 }
 
 bool keeps_bytes(const Op& op) { return op.as<Identity>() || op.as<Reshape>() || op.as<Flatten>(); }

@@ -25,7 +25,11 @@ std::optional<std::vector<std::int64_t>> channel_parts(const Graph& graph, const
 // Whether the result is the very bytes of the operand: identity, reshape.
 bool keeps_bytes(const Op& op);
 
-// How often again an operator's windows read each byte of their operand, beyond the first time.
-double rereads(const Op& op);
+// What a kernel reads of its first operand, in shares of its bytes: once, and beyond that again by
+// windows that overlap, were none of it kept on the chip.
+struct Reading {
+  double once = 1, again = 0;
+};
+Reading reading(const Op& op, const TensorDesc& src);
 
 }  // namespace maru::planning

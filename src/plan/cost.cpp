@@ -92,10 +92,11 @@ class Counting {
 
   void kernel(const Step& step) {
     const bool on_host = devices_[step.device]->is_host() && step.device != 0;
-    double flops = 0, again = 0;
+    double flops = 0;
+    planning::Reading reads;
     if (step.kind == Step::Kind::kernel) {
       flops = work_of(step).flops;
-      again = planning::rereads(op_of(step)) * speed_.rereads;
+      if (!step.src.empty()) reads = planning::reading(op_of(step), step.src[0].desc);
     }
     double memory = 0;
     for (std::size_t i = 0; i < step.src.size(); ++i) {
@@ -104,7 +105,8 @@ class Counting {
       if (on_host) {
         memory += host_reads(heap, bytes);
       } else {
-        const double times = i == 0 && !heap.traits().device_cached ? 1 + again : 1;
+        const double again = heap.traits().device_cached ? 0 : reads.again * speed_.rereads;
+        const double times = i == 0 ? reads.once + again : 1;
         memory += seconds(times * bytes, heap_speed(heap).device_read);
       }
     }

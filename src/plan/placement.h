@@ -27,7 +27,7 @@ struct Place {
 // One kernel of the device and what it does to a tensor, in bytes.
 struct Touch {
   double read = 0, written = 0;
-  double reread = 0;  // by windows, which cost where no cache of the device's holds it
+  double reread = 0;  // by windows, which costs where no cache of the device's holds it
   double other = 0;   // what the same kernel reads and writes beside this tensor
   double flops = 0;   // of the kernel, which go on meanwhile
 };
@@ -41,6 +41,13 @@ struct Traffic {
   int host_results = 0;     // of them, for a kernel there to write it that waits for nothing else
 
   bool crosses() const { return up + down > 0; }
+};
+
+// What a tensor costs in one place, by who takes the time: the two are measured apart.
+struct Spent {
+  double cpu = 0, device = 0;  // seconds; those of copies are the device's
+
+  double total() const { return cpu + device; }
 };
 
 struct PlacementOptions {
@@ -83,8 +90,10 @@ class Placement {
   std::vector<Known> device_heaps(bool host_sees) const;
   Place choose_local() const;
   Place choose_staging() const;
-  double seconds_in(const Traffic& traffic, const Heap& heap, const HeapSpeed& speed) const;
-  double seconds_apart(const Traffic& traffic) const;
+  Spent seconds_in(const Traffic& traffic, const Heap& heap, const HeapSpeed& speed) const;
+  Spent seconds_apart(const Traffic& traffic) const;
+  // By more than measuring can tell, where it was measured.
+  bool is_cheaper(const Spent& one, const Spent& than) const;
   // Throws Error where a heap was asked for that cannot be.
   const Known* asked_for(const std::string& name, std::span<const Known> heaps) const;
 

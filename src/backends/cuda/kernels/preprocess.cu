@@ -18,7 +18,8 @@ struct Tap {
   int first, second, first_weight, second_weight;
 };
 
-// Step by step as vision/resize.cpp rounds it.
+// Step by step as vision/resize.cpp rounds it. What has no weight is not read: photos that have the
+// result's size already would have a row in four read twice.
 __device__ Tap tap_of(int dst, int dst_size, int src_size, int begin) {
   const double scale = __ddiv_rn(1.0, __ddiv_rn(dst_size, src_size));
   float fraction = __double2float_rn(__dadd_rn(__dmul_rn(dst + 0.5, scale), -0.5));
@@ -26,7 +27,8 @@ __device__ Tap tap_of(int dst, int dst_size, int src_size, int begin) {
   fraction -= below;
   const int first = static_cast<int>(below), last = src_size - 1;
   const int second_weight = __float2int_rn(fraction * 2048.0f);
-  return {min(max(first, 0), last) + begin, min(max(first + 1, 0), last) + begin, 2048 - second_weight,
+  const int second = second_weight == 0 ? first : first + 1;
+  return {min(max(first, 0), last) + begin, min(max(second, 0), last) + begin, 2048 - second_weight,
           second_weight};
 }
 

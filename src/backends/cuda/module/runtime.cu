@@ -294,9 +294,10 @@ int graph_create(int device, const maru_cuda_node* nodes, size_t count, void* fl
   std::unique_ptr<maru_cuda_graph, DestroyGraph> owner(new maru_cuda_graph{device, nullptr, nullptr});
   if (flag != nullptr) {
     MARU_TRY(cudaMalloc(&owner->count, sizeof(unsigned)));
-    // Synchronous: graphs run on streams that do not wait for the default one.
-    const unsigned zero = 0;
-    MARU_TRY(cudaMemcpy(owner->count, &zero, sizeof zero, cudaMemcpyHostToDevice));
+    // No copy, so that counts of copies do not depend on which end was measured to be seen sooner;
+    // waited for, since graphs run on streams that do not wait for the default one.
+    MARU_TRY(cudaMemset(owner->count, 0, sizeof(unsigned)));
+    MARU_TRY(cudaStreamSynchronize(nullptr));
     after.clear();
     for (size_t i = 0; i < count; ++i) {
       if (!is_followed[i]) after.push_back(added[i]);
