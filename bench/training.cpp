@@ -13,7 +13,7 @@
 #include <random>
 
 #include "api/package.h"
-#include "bench/statistics.h"
+#include "measure/statistics.h"
 #include "device/registry.h"
 #include "import/caffe.h"
 #include "ops/loss.h"
@@ -84,7 +84,7 @@ int run(int argc, char** argv) {
     steps.push_back(seconds_since(update_start));
   }
   std::size_t copied = trainer.plan().copied_bytes();
-  const double pass = maru::bench::median(passes), update = maru::bench::median(steps);
+  const double pass = maru::measure::median(passes), update = maru::measure::median(steps);
   std::printf("%s\n",
               nlohmann::json{{"device", device_name},
                              {"batch", batch},
