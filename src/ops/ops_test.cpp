@@ -492,7 +492,7 @@ TEST(Identity, RepeatsItsInput) {
   expect_rejected(Identity{Identity::Reason::split, 0}, {{2}}, "outputs");
   expect_rejected(Identity{Identity::Reason::split, INT64_MAX}, {{2}}, "outputs");
   EXPECT_EQ(parsed("Split", {}, {1, 3}), "identity reason=split outputs=3");
-  EXPECT_EQ(parsed("Dropout", {{"dropout_ratio", {"0.4"}}}), "identity");
+  EXPECT_EQ(parsed("Dropout", {{"dropout_ratio", {"0.4"}}}), "identity ratio=0.4");
 }
 
 Data pixels(Shape shape, std::vector<double> values) {

@@ -156,7 +156,9 @@ class Bench(unittest.TestCase):
         self.assertEqual(rows[0]["block_joules"], "")
 
     def test_html_is_one_page(self):
-        self.bench("--html", self.dir / "a.html", "--compare", "copy,auto")
+        self.bench("--html", self.dir / "a.html", "--svg", self.dir / "a.svg", "--compare", "copy,auto")
+        figure = (self.dir / "a.svg").read_text()
+        self.assertTrue(figure.startswith("<svg") and figure.rstrip().endswith("</svg>"), figure[:80])
         page = (self.dir / "a.html").read_text()
         for part in ["<svg", "copy", "auto", "</html>"]:
             self.assertIn(part, page)

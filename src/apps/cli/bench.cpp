@@ -114,6 +114,7 @@ class Bench final : public Verb {
               "All that was found, as JSON; -: on standard output, and nothing else there.", json_);
     line.text("--csv", "FILE", "A line a run, as CSV; - as above.", csv_);
     line.text("--html", "FILE", "A page of its own, with figures.", html_);
+    line.text("--svg", "FILE", "The figure of that page alone: time left, energy right.", svg_);
     line.flag("--markdown", "Print Markdown instead of text.", markdown_);
     line.flag("--paper",
               "Print also the table and figure of the experiment of 2016 (GoogLeNet on a Jetson\n"
@@ -150,7 +151,7 @@ class Bench final : public Verb {
   void check_reports() const {
     int on_output = 0;
     for (const auto& [option, name] :
-         {std::pair{"--json", json_}, {"--csv", csv_}, {"--html", html_}}) {
+         {std::pair{"--json", json_}, {"--csv", csv_}, {"--html", html_}, {"--svg", svg_}}) {
       if (name.empty()) continue;
       if (name == "-") {
         ++on_output;
@@ -162,7 +163,7 @@ class Bench final : public Verb {
                     "another name");
     }
     if (on_output > 1)
-      throw UsageError("-", "one of --json, --csv and --html on standard output",
+      throw UsageError("-", "one of --json, --csv, --html and --svg on standard output",
                        std::to_string(on_output));
     if (on_output == 1 && (markdown_ || paper_))
       throw UsageError("-", "standard output for one report", "--markdown or --paper, too", "a file");
@@ -182,6 +183,7 @@ class Bench final : public Verb {
     report(json_, [](const auto& r) { return measure::to_json(r); });
     report(csv_, [](const auto& r) { return measure::csv_of(r); });
     report(html_, [](const auto& r) { return measure::html_of(r); });
+    report(svg_, [](const auto& r) { return measure::figure_of(r); });
     if (is_taken) return;
     out.write(markdown_ ? measure::markdown_of(result) : measure::text_of(result));
     if (paper_)
@@ -212,7 +214,7 @@ class Bench final : public Verb {
   }
 
   BenchRequest request_;
-  std::string weights_, image_, size_, ways_ = "copy,zero-copy,auto", json_, csv_, html_;
+  std::string weights_, image_, size_, ways_ = "copy,zero-copy,auto", json_, csv_, html_, svg_;
   std::optional<Precision> precision_;
   std::int64_t images_ = 100, blocks_ = 6, warmup_ = 10, seed_ = 1, threads_ = 0, cold_ = 6;
   bool markdown_ = false, paper_ = false;
