@@ -20,6 +20,7 @@
 #include "ops/scale.h"
 #include "ops/softmax.h"
 #include "rewrite/rewrite.h"
+#include "tests/devices.h"
 #include "tests/shared.h"
 #include "train/trainer.h"
 
@@ -221,6 +222,7 @@ TEST_P(Training, IsThatOfTheReferences) {
         reference.update({kRate, options.l2_decay, 0, 1.0 / static_cast<double>(setting.passes),
                           setting.clip, update + 1.0});
     EXPECT_NEAR(norm, wanted, 1e-4 * wanted);
+    EXPECT_GT(wanted, setting.clip);  // else nothing is clipped
   }
   EXPECT_EQ(trainer.updates(), 4);
   ASSERT_EQ(trainer.parameters().size(), reference.parameters_.size());
@@ -295,23 +297,127 @@ TEST(Trainer, WhatIsFrozenStaysAndIsNotPropagatedThrough) {
   EXPECT_LT(frozen.state_bytes(), whole.state_bytes());
 }
 
+std::vector<float> state_of(const Trainer& trainer, const std::string& name) {
+  std::vector<float> values(static_cast<std::size_t>(trainer.states().shape_of(name).count()));
+  trainer.states().read(name, values);
+  return values;
+}
+
+// Of data that is not a number, and of labels that are no class.
 TEST(Trainer, ANormThatIsNotFiniteChangesNothing) {
   TrainerOptions options;
   options.training = two_losses();
+  options.solver.solver = Solver::adam;
+  options.passes = 2;
   const auto devices = open_all("cpu");
   Trainer trainer(small_inception(), listed(devices), options);
   std::mt19937 random(5);
-  Batch batch = draw_batch(random);
-  batch.data[0] = std::numeric_limits<float>::quiet_NaN();
-  std::ranges::copy(batch.data, trainer.input("data").begin());
-  std::ranges::copy(batch.label, trainer.input("label").begin());
-  trainer.pass();
-  EXPECT_FALSE(std::isfinite(trainer.update(0.1)));
-  EXPECT_EQ(trainer.updates(), 0);
+  const auto pass = [&](const Batch& batch) {
+    std::ranges::copy(batch.data, trainer.input("data").begin());
+    std::ranges::copy(batch.label, trainer.input("label").begin());
+    trainer.pass();
+  };
+  for (int i = 0; i < 2; ++i) pass(draw_batch(random));
+  ASSERT_TRUE(std::isfinite(trainer.update(0.1)));
+  std::map<std::string, std::vector<float>> before;
   for (const Parameter& parameter : trainer.parameters()) {
-    std::vector<float> got(static_cast<std::size_t>(parameter.shape.count()));
-    trainer.states().read(parameter.name, got);
-    EXPECT_EQ(got, parameter.initial->floats()) << parameter.name;
+    for (const std::string& name : {parameter.name, parameter.memory(0), parameter.memory(1)})
+      before[name] = state_of(trainer, name);
+  }
+  for (const bool is_label : {false, true}) {
+    Batch broken = draw_batch(random);
+    if (is_label) {
+      broken.label[1] = kClasses;
+    } else {
+      broken.data[0] = std::numeric_limits<float>::quiet_NaN();
+    }
+    pass(draw_batch(random));
+    pass(broken);
+    if (is_label) {  // a relu may swallow the other
+      EXPECT_FALSE(std::isfinite(trainer.output("loss")[0]));
+    }
+    EXPECT_FALSE(std::isfinite(trainer.update(0.1)));
+    EXPECT_EQ(trainer.updates(), 1);
+    for (const auto& [name, values] : before) EXPECT_EQ(state_of(trainer, name), values) << name;
+    for (const Parameter& parameter : trainer.parameters()) {
+      for (const float left : state_of(trainer, parameter.gradient())) ASSERT_EQ(left, 0);
+    }
+  }
+  for (int i = 0; i < 2; ++i) pass(draw_batch(random));
+  EXPECT_TRUE(std::isfinite(trainer.update(0.1)));
+}
+
+// A device that hands part of the work to the CPU: all that it has no kernels for.
+TEST(Trainer, TheCpuDoesWhatADeviceCannot) {
+  MARU_NEEDS_DEVICE("opencl");
+  for (const MemoryPolicy policy : {MemoryPolicy::automatic, MemoryPolicy::copy}) {
+    TrainerOptions options;
+    options.training = two_losses();
+    options.solver.momentum = 0.9;
+    options.policy = policy;
+    options.passes = 2;
+    std::vector<std::vector<float>> results[2];
+    for (const bool on_device : {false, true}) {
+      const auto devices = open_all(on_device ? "opencl" : "cpu");
+      Trainer trainer(small_inception(), listed(devices), options);
+      std::mt19937 random(5);
+      for (int pass = 0; pass < 4; ++pass) {
+        const Batch batch = draw_batch(random);
+        std::ranges::copy(batch.data, trainer.input("data").begin());
+        std::ranges::copy(batch.label, trainer.input("label").begin());
+        trainer.pass();
+        if (pass % 2 == 1) trainer.update(0.02);
+      }
+      for (const Parameter& parameter : trainer.parameters())
+        results[on_device].push_back(state_of(trainer, parameter.name));
+    }
+    for (std::size_t p = 0; p < results[0].size(); ++p) {
+      for (std::size_t i = 0; i < results[0][p].size(); ++i)
+        ASSERT_NEAR(results[0][p][i], results[1][p][i], 1e-4) << p << " " << i;
+    }
+  }
+}
+
+// One parameter of two layers, a scalar one, a frozen bias beside trained weights.
+TEST(Trainer, ParametersOfAllKinds) {
+  Network net;
+  const ValueId data = net.graph.add_input("data", {DType::f32, {kBatch, 3, 16, 16}});
+  const ValueId label = net.graph.add_input("label", {DType::f32, {kBatch}});
+  ValueId at = net.add("conv", Conv{8, window(3, 1, 1)}, {data});
+  const ValueId shared = net.constant("shared/weight", {8, 8, 3, 3}, 0.1);
+  for (const char* name : {"first", "second"}) {
+    const NodeId id =
+        net.graph.add_node(name, Conv{8, window(3, 1, 1), 1, false, Unary{}}, {at, shared}, {name});
+    at = net.graph.node(id).dst[0];
+  }
+  at = net.add("times", Scale{0, 0}, {at});
+  at = net.add("classifier", InnerProduct{kClasses}, {at});
+  net.graph.outputs.push_back(net.add("loss", SoftmaxLoss{}, {at, label}));
+  TrainerOptions options;
+  options.training.losses = {{"loss", 1}};
+  options.training.rates = [](std::string_view name) {
+    return std::pair{name == "conv/bias" ? 0.0 : 1.0, 1.0};
+  };
+  const auto devices = open_all("cpu");
+  Trainer trainer(net.graph, listed(devices), options);
+  EXPECT_EQ(trainer.parameters().size(), 5u);
+  for (const Step& step : trainer.plan().steps)
+    EXPECT_TRUE(step.op.find("conv") == std::string::npos ||
+                step.kernel->name().find("reference") == std::string::npos)
+        << step.name << ": " << step.kernel->name();
+  ReferenceTraining reference(net.graph, options);
+  std::mt19937 random(5);
+  const Batch batch = draw_batch(random);
+  std::ranges::copy(batch.data, trainer.input("data").begin());
+  for (std::size_t i = 0; i < batch.label.size(); ++i) trainer.input("label")[i] = batch.label[i];
+  trainer.pass();
+  reference.pass(batch, 0);
+  const double norm = trainer.update(0.01);
+  EXPECT_NEAR(norm, reference.update({0.01, 0, 0, 1, 0, 1}), 1e-4 * norm);
+  for (const Parameter& parameter : trainer.parameters()) {
+    const std::vector<float> got = state_of(trainer, parameter.name);
+    for (std::size_t i = 0; i < got.size(); ++i)
+      ASSERT_NEAR(got[i], reference.states_.at(parameter.name)[i], 1e-5) << parameter.name;
   }
 }
 
@@ -337,6 +443,12 @@ TEST(Trainer, SaysWhatCannotBeTrained) {
   EXPECT_EQ(expected(small_inception(), unknown), "a value named \"lose\"");
   EXPECT_EQ(expected(small_inception(), large), "a loss of one element");
   EXPECT_EQ(expected(small_inception(), frozen), "a parameter to train");
+  Graph drops_all = small_inception();
+  for (std::size_t n = 0; n < drops_all.nodes().size(); ++n) {
+    Node& node = drops_all.node(NodeId(static_cast<std::uint32_t>(n)));
+    if (node.op.as<Identity>() != nullptr) node.op = Identity{Identity::Reason::dropout, 1, 1};
+  }
+  EXPECT_EQ(expected(std::move(drops_all), two_losses()), "a ratio of 0 or more, below 1");
 
   Network net;
   const ValueId data = net.graph.add_input("data", {DType::f32, {2, 3}});

@@ -84,7 +84,10 @@ std::vector<NodeId> Graph::readers(ValueId id) const {
   return found;
 }
 
-bool Graph::is_output(ValueId id) const { return std::ranges::find(outputs, id) != outputs.end(); }
+bool Graph::is_output(ValueId id) const {
+  return std::ranges::find(outputs, id) != outputs.end() ||
+         std::ranges::find(states, id, &State::end) != states.end();
+}
 
 std::vector<TensorDesc> Graph::descs(std::span<const ValueId> ids) const {
   std::vector<TensorDesc> found;

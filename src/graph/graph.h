@@ -70,6 +70,7 @@ class Graph {
   // find(), or an Error that lists the names that come closest.
   ValueId require(std::string_view value_name) const;
   std::vector<NodeId> readers(ValueId id) const;
+  // Somebody outside of the graph reads it: an output, or what a state holds after a run.
   bool is_output(ValueId id) const;
   std::vector<TensorDesc> descs(std::span<const ValueId> ids) const;
 

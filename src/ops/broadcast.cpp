@@ -5,6 +5,7 @@
 namespace maru {
 
 Shape covered_shape(const Shape& data, std::int64_t axis, std::int64_t num_axes) {
+  if (data.rank() == 0 && num_axes == 0) return {};
   const std::size_t first = data.axis(axis);
   const std::size_t most = data.rank() - first;
   if (num_axes < -1 || num_axes > static_cast<std::int64_t>(most)) {

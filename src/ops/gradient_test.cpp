@@ -262,6 +262,33 @@ TEST(Update, OneStepOfEachSolver) {
   EXPECT_DOUBLE_EQ(*Update::gradient_factor(4, clipped), 2);
   EXPECT_DOUBLE_EQ(*Update::gradient_factor(20, clipped), 0.5);
   EXPECT_FALSE(Update::gradient_factor(std::nan(""), clipped).has_value());
+  // Two steps of AdaDelta and Adam, and what all share, written out.
+  {
+    Update update{Solver::adadelta, 2, 0, 0.9};
+    update.delta = 1e-3;
+    double w = 1, h1 = 0.2, k1 = 0.1, expected_w = 1, expected_h = 0.2, expected_k = 0.1;
+    for (int i = 0; i < 2; ++i) {
+      update.step(w, h1, k1, 3, control);
+      expected_h = 0.9 * expected_h + 0.1 * 9;
+      const double u = 3 * std::sqrt(expected_k + 1e-3) / std::sqrt(expected_h + 1e-3);
+      expected_k = 0.9 * expected_k + 0.1 * u * u;
+      expected_w -= 0.2 * u;  // twice the rate, no decay
+    }
+    EXPECT_NEAR(w, expected_w, 1e-12);
+    EXPECT_NEAR(h1, expected_h, 1e-12);
+    EXPECT_NEAR(k1, expected_k, 1e-12);
+  }
+  {
+    const Update update{Solver::adam, 1, 1, 0.9, 0.99};
+    const std::array<double, Update::kControls> with_l1{0.1, 0, 0.25, 1, 0, 3};
+    double w = -2, h1 = 0.2, k1 = 0.1;
+    update.step(w, h1, k1, 3, with_l1);
+    const double decayed = 3 - 0.25;  // the sign of a negative parameter
+    EXPECT_DOUBLE_EQ(h1, 0.9 * 0.2 + 0.1 * decayed);
+    EXPECT_DOUBLE_EQ(k1, 0.99 * 0.1 + 0.01 * decayed * decayed);
+    const double correction = std::sqrt(1 - 0.99 * 0.99 * 0.99) / (1 - 0.9 * 0.9 * 0.9);
+    EXPECT_NEAR(w, -2 - 0.1 * correction * h1 / (std::sqrt(k1) + 1e-8), 1e-12);
+  }
   // The first step of Adam goes by the rate, whatever the gradient's size.
   EXPECT_NEAR(step(Solver::adam, 0, 0)[0], 1 - 0.1, 1e-6);
 }

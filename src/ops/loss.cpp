@@ -154,9 +154,12 @@ void SoftmaxLossGrad::reference(Views src, Views dst) const {
         static_cast<double>(src[2].as<const T>()[0]) / divisor_of(loss.norm, places, valid);
     each_place(places, labels, [&](std::int64_t begin, double label) {
       const bool counts = !is_ignored(loss.ignore, label);
+      // Of what is no class nothing can be learned: the norm of the gradients shows it.
+      const double missing =
+          is_class(label, places.middle) ? 0 : std::numeric_limits<double>::quiet_NaN();
       for (std::int64_t m = 0; m < places.middle; ++m) {
         const std::int64_t at = begin + m * places.inner;
-        const double wanted = label == static_cast<double>(m) ? 1 : 0;
+        const double wanted = label == static_cast<double>(m) ? 1 : missing;
         dst[0].as<T>()[at] =
             counts ? static_cast<T>((static_cast<double>(shares[at]) - wanted) * factor) : T(0);
       }

@@ -40,7 +40,8 @@ struct SoftmaxLoss {
   bool operator==(const SoftmaxLoss&) const = default;
 };
 
-// src: softmax(scores), labels, gradient of the loss (one element). dst: gradient of the scores.
+// src: softmax(scores), labels, gradient of the loss (one element). dst: gradient of the scores; NaN
+// where the label is no class.
 struct SoftmaxLossGrad {
   static constexpr std::string_view kName = "softmax_loss_grad";
 

@@ -41,7 +41,7 @@ double UnaryGrad::derivative(double at) const {
     case Kind::exp:
       return at * unary.scale * base;
     case Kind::power:
-      if (unary.alpha == 0) return 0;
+      if (unary.alpha == 0 || unary.scale == 0) return 0;
       return unary.alpha * unary.scale * std::pow(unary.shift + unary.scale * at, unary.alpha - 1);
     case Kind::abs:
       return at > 0 ? 1 : at < 0 ? -1 : 0;

@@ -9,7 +9,7 @@ namespace maru {
 
 // src: gradient of the function's result, and the result itself where the derivative follows from it
 // (takes_result()), so that the function may work in place; else its operand. dst: gradient of the
-// operand. At a kink the derivative is that of the left side, as Caffe has it.
+// operand. At 0 the derivative of relu is that of the left side, that of abs 0.
 struct UnaryGrad {
   static constexpr std::string_view kName = "unary_grad";
 

@@ -155,8 +155,15 @@ class Assigning {
     }
   }
 
+  // Other plans, whose traffic is another, use the same memory.
+  bool is_state(std::size_t value) const {
+    return std::ranges::any_of(graph_.states, [&](const State& state) {
+      return static_cast<std::size_t>(state.begin) == value;
+    });
+  }
+
   Place place_of(std::size_t value) {
-    if (graph_.values()[value].constant != nullptr) return placement_.local();
+    if (graph_.values()[value].constant != nullptr || is_state(value)) return placement_.local();
     const Traffic& traffic = traffic_[family(value)];
     const bool by_host = result_.home[value] == Side::host;
     if (!traffic.crosses()) return by_host ? placement_.host() : placement_.local();

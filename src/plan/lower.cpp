@@ -239,7 +239,7 @@ class Lowering {
     const bool is_once = !placement_.is_split() || place(id).side == Side::both || home == Side::host;
     const TensorIndex plain = in_layout(id, Layout::plain(), home, "the caller");
     ProgramTensor& found = program_.tensors[plain];
-    if (is_once && !found.input && !found.output && !found.constant) {
+    if (is_once && !found.input && !found.output && !found.state && !found.constant) {
       found.output = true;
       found.name = graph_.value(id).name;  // by which the caller asks, also when this is a copy
       found.desc.layout = Layout::plain();

@@ -39,6 +39,7 @@ struct Group {
   std::int64_t runs = 1;
   Place place;
   bool callers = false;  // memory that a caller reads or writes; two such are never one
+  bool kept = false;     // a state's, which stays where other plans find it
   bool sealed = false;   // may not grow: the caller's, or bytes that also have another shape
 };
 
@@ -96,7 +97,7 @@ class Sharing {
     member(state.end).written = false;
     const bool is_one = unify(state.end, state.begin, 0);
     member(state.end).written = true;
-    program_.tensors[state.end].state = is_one;
+    if (is_one) program_.tensors[state.end].state = true;
     return is_one;
   }
 
@@ -107,6 +108,7 @@ class Sharing {
     group.runs = runs_of(tensor.desc);
     group.place = tensor.place;
     group.members = {{t, 0, group.end, tensor.input || tensor.state}};
+    group.kept = tensor.state;
     group.callers = group.sealed = tensor.input || tensor.output || tensor.mirrors || tensor.state;
     groups_.push_back(std::move(group));
     group_of_.push_back(groups_.size() - 1);
@@ -153,6 +155,7 @@ class Sharing {
     const bool from_grows = from.begin + shift != begin || from.end + shift != end;
     if (into.callers && from.callers) return false;
     if (!can_share(into.place, from.place)) return false;
+    if ((into.kept || from.kept) && into.place.heap != from.place.heap) return false;
     if ((into.sealed && into_grows) || (from.sealed && from_grows)) return false;
     for (const Group::Member& a : into.members) {
       for (const Group::Member& b : from.members) {
@@ -174,7 +177,8 @@ class Sharing {
     }
     into.begin = begin;
     into.end = end;
-    if (from.place.side == Side::both) into.place = from.place;
+    if ((from.place.side == Side::both && !into.kept) || from.kept) into.place = from.place;
+    into.kept = into.kept || from.kept;
     into.callers = into.callers || from.callers;
     into.sealed = into.sealed || from.sealed;
     from.members.clear();

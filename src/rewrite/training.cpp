@@ -47,6 +47,11 @@ class Building {
       Node& changed = graph_.node(NodeId(static_cast<std::uint32_t>(n)));
       changed.op = Dropout{identity->ratio, static_cast<std::int64_t>(n)};
       changed.src.push_back(*step);
+      try {
+        changed.op.infer(graph_.descs(changed.src));
+      } catch (const Error& error) {
+        throw error.within(changed.name);
+      }
     }
   }
 

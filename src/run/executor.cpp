@@ -250,11 +250,10 @@ void Executor::run_step(std::size_t step, std::size_t times) {
   const Step::Kind kind = plan_.steps[step].kind;
   const bool is_handing_over = kind == Step::Kind::wait || kind == Step::Kind::release;
   try {
-    if (step == 0) {
-      for (const auto& queue : queues_) queue->begin();
-    }
+    Queue& queue = *queues_[plan_.steps[step].device];
+    queue.begin();
     for (std::size_t i = 0; i < (is_handing_over ? 1 : times); ++i) run_alone(step);
-    queues_[plan_.steps[step].device]->finish();
+    queue.finish();
   } catch (...) {
     settle();
     throw;

@@ -33,7 +33,8 @@ class Executor {
   // What the CPU sees of inputs and outputs must not be mapped meanwhile, unless the heap is
   // concurrent. After an Error nothing is under way, and it may be run again.
   void run();
-  // One step alone, so many times (waits and hand-overs once), and waited for.
+  // One step alone, so many times (waits and hand-overs once), and waited for. What works in place then
+  // has done so that often: other numbers, and for a state a step of training each time.
   void run_step(std::size_t step, std::size_t times);
 
   const Buffer& region(std::size_t index) const { return *buffers_[index]; }

@@ -62,9 +62,12 @@ std::span<float> Trainer::look(Part& part, const std::vector<Port>& ports, std::
     for (const Port& one : ports) known += (known.empty() ? "" : ", ") + one.name;
     throw Error("training", "one of " + known, fmt::format("\"{}\"", name));
   }
-  const auto [view, is_new] = part.views.try_emplace(
-      port->region,
-      part.executor->region(port->region).map(access, 0, port->desc.bytes(), &part.executor->queue()));
+  auto view = part.views.find(port->region);
+  if (view == part.views.end()) {
+    HostView look =
+        part.executor->region(port->region).map(access, 0, port->desc.bytes(), &part.executor->queue());
+    view = part.views.emplace(port->region, std::move(look)).first;
+  }
   return view->second.as<float>();
 }
 
@@ -107,7 +110,7 @@ double Trainer::update(double rate) {
 }
 
 std::size_t Trainer::arena_bytes() const {
-  return std::max(gradients_->planned.plan.arena_bytes(), update_->planned.plan.arena_bytes());
+  return gradients_->planned.plan.arena_bytes() + update_->planned.plan.arena_bytes();
 }
 
 const Plan& Trainer::plan() const { return gradients_->planned.plan; }

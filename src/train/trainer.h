@@ -33,7 +33,8 @@ class Trainer {
 
   // What the next pass reads; good until then. Throws Error for a name that is no input.
   std::span<float> input(std::string_view name);
-  // One pass: losses, and gradients, which are added to those since the last update.
+  // One pass: losses, and gradients, which are added to those since the last update. Where it throws
+  // midway with several passes an update, some have been added: no way to go on.
   void pass();
   // Of the last pass. Throws Error for a name that is no output.
   std::span<const float> output(std::string_view name);
@@ -48,7 +49,7 @@ class Trainer {
   // When training goes on where another ended.
   void set_updates(std::int64_t updates) { updates_ = updates; }
 
-  // Bytes that training takes on the device: states, and what the larger plan needs beside them.
+  // Bytes that training takes on the device: states, and what both plans need beside them.
   std::size_t state_bytes() const { return states_.bytes(); }
   std::size_t arena_bytes() const;
   const Plan& plan() const;  // of the gradients

@@ -148,7 +148,8 @@ struct Geometry {
 // Nothing for what is no convolution with weights that change.
 std::optional<Geometry> geometry_of(const Call& call) {
   if (const auto* conv = call.op.as<Conv>()) {
-    if (call.constant[1] || (conv->bias && call.constant[2])) return std::nullopt;
+    // With constants alone it is one for using networks.
+    if (call.constant[1] && (!conv->bias || call.constant[2])) return std::nullopt;
     if (conv->activation && !onednn_eltwise(*conv->activation)) return std::nullopt;
     return Geometry{conv->window,      conv->group,        call.src[0].shape, call.src[1].shape,
                     call.dst[0].shape, call.src[0].layout, call.dst[0].layout};

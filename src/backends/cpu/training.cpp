@@ -201,7 +201,11 @@ class TrainingProvider final : public Provider {
       offers.back().in_place = is_unary || call.op.as<Update>() || call.op.as<Dropout>();
     };
     if (!is_unary) return add(Layout::plain());
-    for (const Layout& layout : natural_layouts(call, cpu)) add(layout);
+    // The padding of blocks is zero, where some functions have no derivative.
+    const bool keeps_padding = std::isfinite(call.op.as<UnaryGrad>()->derivative(0));
+    for (const Layout& layout :
+         keeps_padding ? natural_layouts(call, cpu) : std::vector{Layout::plain()})
+      add(layout);
   }
 
   std::unique_ptr<Kernel> compile(const Call& call, const Cpu&) const override {
