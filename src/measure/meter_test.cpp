@@ -70,6 +70,24 @@ TEST(OpenMeter, AutoTakesWhatSeesTheDeviceThatWorks) {
   EXPECT_NE(absence_of(absences, "rapl").find("does not see the GPU"), std::string::npos);
 }
 
+TEST(OpenMeter, AutoTakesNoMeterOfTheProcessorForACard) {
+  TestTree tree;
+  tree.add_package(0, 1000);
+  for (const Worker worker : {Worker::card, Worker::unknown}) {
+    std::vector<MeterAbsence> absences;
+    const MeterOptions options{.worker = worker, .root = tree.root(), .nvml = MARU_FAKE_NVML};
+    EXPECT_EQ(open_meter("auto", options, absences), nullptr);
+    EXPECT_NE(absence_of(absences, "rapl")
+                  .find(worker == Worker::card ? "does not see the card" : "cannot be told"),
+              std::string::npos);
+    EXPECT_NE(absence_of(absences, "nvml").find("only of --device cuda"), std::string::npos);
+    EXPECT_EQ(open_meter("rapl", options, absences)->facts().name, "rapl") << "when it is named";
+  }
+  std::vector<MeterAbsence> absences;
+  const MeterOptions options{.worker = Worker::integrated_gpu, .root = tree.root()};
+  EXPECT_EQ(open_meter("auto", options, absences)->facts().name, "rapl") << "it is in the package";
+}
+
 TEST(Nvml, TellsWhatTheLibraryTells) {
   std::string why;
   const auto nvml = Nvml::open(0, MARU_FAKE_NVML, why);

@@ -138,7 +138,8 @@ class Profile final : public Verb {
     ProfileResult result = describe(model, options);
     result.photo = fill(session, model);
 
-    const auto meter = open_meter(result);  // before anything that takes long
+    // Before anything that takes long.
+    const auto meter = open_meter(worker_of(*model.state().device_list[0]), result);
     const measure::Profilee what = profilee(model, session);
     {
       Progress bar(static_cast<std::size_t>(runs_));
@@ -260,13 +261,14 @@ class Profile final : public Verb {
     return what;
   }
 
-  std::unique_ptr<measure::Meter> open_meter(ProfileResult& result) const {
+  std::unique_ptr<measure::Meter> open_meter(Worker worker, ProfileResult& result) const {
     if (!energy_) {
       result.meter_absences.push_back({"energy", "it was not asked for", "--energy"});
       return nullptr;
     }
     measure::MeterOptions options;
     options.gpu = gpu_of(result.device);
+    options.worker = worker;
     auto meter = measure::open_meter(meter_, options, result.meter_absences);
     if (meter != nullptr) result.meter = meter->facts();
     return meter;
