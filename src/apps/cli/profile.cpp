@@ -43,6 +43,12 @@ std::string_view word_of(MemoryPolicy memory) {
   return kWords[static_cast<std::size_t>(memory)];
 }
 
+std::string in_quotes(const std::string& word) {
+  std::string text = "'";
+  for (const char c : word) text += c == '\'' ? std::string("'\\''") : std::string(1, c);
+  return text + "'";
+}
+
 // As it was typed, so that it can be typed again.
 std::string command() {
   std::ifstream file("/proc/self/cmdline", std::ios::binary);
@@ -51,7 +57,7 @@ std::string command() {
     const bool plain = !word.empty() && word.find_first_not_of(
                                             "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
                                             "0123456789-_=./,:+@%") == std::string::npos;
-    if (i > 0) text += plain ? " " + word : " '" + word + "'";
+    if (i > 0) text += " " + (plain ? word : in_quotes(word));
   }
   return text;
 }
