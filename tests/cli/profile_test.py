@@ -95,9 +95,10 @@ class Profile(Case):
     def test_other_devices(self):
         """Devices that work on their own are waited for; copies and waits are steps, too."""
         names = [line.split()[0] for line in self.good("devices").splitlines() if line and not line.startswith(" ")]
-        for device in names:
-            if device == "cpu":
-                continue
+        others = [name for name in names if name != "cpu"]
+        if not others:
+            self.skipTest("no device here but the CPU; pocl-opencl-icd makes one")
+        for device in others:
             with self.subTest(device=device):
                 _, found = self.profile("--device", device, "--memory", "copy")
                 self.check(found)
