@@ -3,8 +3,9 @@
 // Let E(t) be the energy truly used until t, T the meter's period.
 //
 // Counters. A value J seen first at time t was made at some moment u before it: J <= E(u) <= J + step,
-// t - age <= u <= t. Updates come every T, so age <= T; the recorder reads at least twice a period, so
-// it is T/2 unless there is a hole in the trace. E never falls, hence for any moment x, whatever the
+// t - age <= u <= t. Updates come every T, so age <= T; the recorder reads twice a period or more
+// often, so it is T/2 unless there is a hole in the trace; or T where T is near the recorder's shortest
+// interval of 1 ms, as RAPL's is. E never falls, hence for any moment x, whatever the
 // power did between two updates,
 //   E(x) >= J of the last value seen at or before x
 //   E(x) <= J + step of the first value made at or after x, that is, seen at or after x + its age.

@@ -39,6 +39,11 @@ bool has_bounds(const Interval& interval) {
   return std::isfinite(interval.low) && std::isfinite(interval.high);
 }
 
+std::string bounds_of(const Interval& interval, const Unit& unit) {
+  if (!has_bounds(interval)) return "no interval";
+  return fmt::format("{} to {}", unit.number(interval.low), unit.number(interval.high));
+}
+
 double reach_of(const Interval& interval) {
   return has_bounds(interval) ? std::max(interval.value, interval.high) : interval.value;
 }
@@ -98,8 +103,8 @@ void draw_bar(Svg& svg, const Bar& bar, double middle, double slot, double botto
               const Unit& unit) {
   const double wide = std::min(slot * 0.58, 84.0), left = middle - wide / 2;
   const double top = y_of(bar.value.value), high = y_of(bar.value.high), low = y_of(bar.value.low);
-  const std::string tip = fmt::format("{}: {} ({} to {})", bar.name, unit(bar.value.value),
-                                      unit.number(bar.value.low), unit.number(bar.value.high));
+  const std::string tip =
+      fmt::format("{}: {} ({})", bar.name, unit(bar.value.value), bounds_of(bar.value, unit));
   if (bar.inner) {
     svg.rect(left, top, wide, bottom - top, "shade " + bar.look);
     const double inner = y_of(std::max(*bar.inner, 0.0));
@@ -150,8 +155,8 @@ std::string words_of(const Bars& bars) {
   if (bars.bars.empty()) return bars.absent_title;
   std::string text = bars.title + ".";
   for (const Bar& bar : bars.bars) {
-    text += fmt::format(" {}: {}, 95 % interval {} to {}.", bar.name, bars.unit(bar.value.value),
-                        bars.unit.number(bar.value.low), bars.unit.number(bar.value.high));
+    text += fmt::format(" {}: {}, {}{}.", bar.name, bars.unit(bar.value.value),
+                        has_bounds(bar.value) ? "95 % interval " : "", bounds_of(bar.value, bars.unit));
   }
   return text;
 }
@@ -225,7 +230,7 @@ struct Range {
   double low = std::numeric_limits<double>::infinity(), high = 0;
 };
 
-// Over all but the slowest of a thousand, which would flatten the rest.
+// Over all but the slowest half of a hundredth, which would flatten the rest.
 Range range_of_samples(const BenchResult& result) {
   std::vector<double> all;
   for (const Block& block : result.blocks)
@@ -351,10 +356,31 @@ Svg samples_figure(const BenchResult& result, double width) {
   return svg;
 }
 
+std::vector<Reading> power_of(const BenchResult& result) {
+  const auto tells = [](const Reading& reading) { return reading.watts.has_value(); };
+  if (std::ranges::any_of(result.power, tells)) return result.power;
+  constexpr double kPeriods = 5;  // so that the moment of an update matters little
+  const double apart = kPeriods * (result.meter ? result.meter->period_seconds : 0);
+  std::vector<Reading> steps;
+  const Reading* last = nullptr;
+  for (const Reading& reading : result.power) {
+    if (!reading.joules) continue;
+    if (last == nullptr) last = &reading;
+    const double seconds = reading.seconds - last->seconds;
+    if (seconds <= 0 || seconds < apart) continue;
+    const double watts = (*reading.joules - *last->joules) / seconds;
+    steps.push_back({last->seconds, last->joules, watts});
+    steps.push_back({reading.seconds, reading.joules, watts});
+    last = &reading;
+  }
+  return steps;
+}
+
 Svg power_figure(const BenchResult& result, double width) {
   constexpr double kTop = 34, kBottom = 194, kHeight = 236;
+  const std::vector<Reading> power = power_of(result);
   double largest = result.idle_watts.value_or(0);
-  for (const Reading& reading : result.power) largest = std::max(largest, reading.watts.value_or(0));
+  for (const Reading& reading : power) largest = std::max(largest, reading.watts.value_or(0));
   const Unit unit = watts_unit(largest);
   const Axis axis = axis_over(0, largest / unit.factor, 4);
   const TimeAxis time(result, width);
@@ -381,22 +407,22 @@ Svg power_figure(const BenchResult& result, double width) {
   // No more points than can be seen, keeping what is highest and lowest among neighbours.
   std::string trace;
   const std::size_t points = static_cast<std::size_t>(width);
-  const std::size_t together = result.power.size() / points + 1;
+  const std::size_t together = power.size() / points + 1;
   bool is_drawing = false;
-  for (std::size_t i = 0; i < result.power.size(); i += together) {
-    const std::size_t end = std::min(i + together, result.power.size());
+  for (std::size_t i = 0; i < power.size(); i += together) {
+    const std::size_t end = std::min(i + together, power.size());
     std::size_t least = end, most = end;
     for (std::size_t k = i; k < end; ++k) {
-      if (!result.power[k].watts) continue;
-      if (least == end || *result.power[k].watts < *result.power[least].watts) least = k;
-      if (most == end || *result.power[k].watts > *result.power[most].watts) most = k;
+      if (!power[k].watts) continue;
+      if (least == end || *power[k].watts < *power[least].watts) least = k;
+      if (most == end || *power[k].watts > *power[most].watts) most = k;
     }
     if (least == end) {
       is_drawing = false;
       continue;
     }
     for (const std::size_t k : {std::min(least, most), std::max(least, most)}) {
-      const Reading& reading = result.power[k];
+      const Reading& reading = power[k];
       if (reading.seconds < time.axis.low || reading.seconds > time.axis.high) continue;
       trace += at(is_drawing ? 'L' : 'M', time(reading.seconds), y_of(*reading.watts));
       is_drawing = true;

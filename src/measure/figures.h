@@ -19,6 +19,9 @@ Svg energy_bars(const BenchResult& result);
 
 // Every sample of every block over time; of many an even choice with the extremes of each block.
 Svg samples_figure(const BenchResult& result, double width);
+// Readings with power over time: as the meter told it, or else the mean between readings of its
+// counter, as steps; empty where there is neither.
+std::vector<Reading> power_of(const BenchResult& result);
 // Power over time, with the blocks shaded by way. Only where there is a trace of it.
 Svg power_figure(const BenchResult& result, double width);
 // Each ratio with its interval, on both sides of 1.

@@ -4,6 +4,8 @@
 #include <cmath>
 #include <functional>
 #include <iterator>
+#include <limits>
+#include <optional>
 #include <set>
 
 #include "measure/facts.h"
@@ -243,11 +245,13 @@ class BenchPage {
         "extremes of each block. Lines are medians; triangles at the upper edge are runs beyond "
         "it.</figcaption>\n</figure>\n",
         taken, runs, result_.blocks.size(), escaped(letters));
-    if (std::ranges::none_of(result_.power, [](const Reading& r) { return r.watts.has_value(); }))
-      return;
-    add("<figure>\n{}{}<figcaption>Power as {} told it; shaded is what was measured, by "
+    if (power_of(result_).empty()) return;
+    const bool is_told =
+        std::ranges::any_of(result_.power, [](const Reading& r) { return r.watts.has_value(); });
+    add("<figure>\n{}{}<figcaption>{} {}; shaded is what was measured, by "
         "way.</figcaption>\n</figure>\n",
         power_figure(result_, kWide).str(), power_figure(result_, kNarrow).str(),
+        is_told ? "Power as told by" : "Mean power between readings of the energy counter of",
         escaped(result_.meter ? result_.meter->name : "the meter"));
   }
 
@@ -274,25 +278,56 @@ class BenchPage {
                               method.warmup == 1 ? "" : "s");
   }
 
+  struct Clocks {
+    double low = 1e300, high = 0;
+    void add(const std::optional<double>& hertz) {
+      if (!hertz) return;
+      low = std::min(low, *hertz);
+      high = std::max(high, *hertz);
+    }
+    std::string text(std::string_view whose) const {
+      if (high <= 0) return fmt::format("{} clock n/a", whose);
+      return fmt::format("{} {:.2f} to {:.2f} GHz", whose, low / 1e9, high / 1e9);
+    }
+  };
+
   // From the state after each block.
   std::string states() const {
-    double low = 1e300, high = 0, celsius = -1e300, load = 0;
+    Clocks cpu, gpu;
+    double celsius = -1e300, load = 0;
     std::set<std::string> throttled;
     for (const Block& block : result_.blocks) {
-      if (block.state.cpu_hz) {
-        low = std::min(low, *block.state.cpu_hz);
-        high = std::max(high, *block.state.cpu_hz);
-      }
+      cpu.add(block.state.cpu_hz);
+      gpu.add(block.state.gpu_hz);
       celsius = std::max(celsius, block.state.celsius.value_or(-1e300));
       load = std::max(load, block.state.load);
       throttled.insert(block.state.throttled_by.begin(), block.state.throttled_by.end());
     }
-    std::string text = high > 0 ? fmt::format("CPU {:.2f} to {:.2f} GHz", low / 1e9, high / 1e9)
-                                : std::string("clocks n/a");
-    text += celsius > -1e300 ? fmt::format(", at most {:.0f} °C", celsius) : ", temperature n/a";
+    const bool has_gpu = !result_.machine.gpu.empty();
+    std::string text = cpu.text("CPU");
+    if (has_gpu) text += ", " + gpu.text("GPU");
+    text += celsius > -1e300
+                ? fmt::format(", {} at most {:.0f} °C", has_gpu ? "GPU" : "hottest zone", celsius)
+                : ", temperature n/a";
     text += fmt::format(", others kept at most {:.2f} cores busy", load);
     return throttled.empty() ? text
                              : text + fmt::format(", throttled by {}", fmt::join(throttled, ", "));
+  }
+
+  // How long the meter's windows are, and what their edges may be off.
+  std::string windows() const {
+    double shortest = std::numeric_limits<double>::infinity();
+    std::optional<double> off;
+    for (const Block& block : result_.blocks) {
+      if (!block.joules) continue;
+      shortest = std::min(shortest, block.end - block.begin);
+      if (block.uncertainty_joules && *block.joules > 0)
+        off = std::max(off.value_or(0), *block.uncertainty_joules / *block.joules);
+    }
+    if (!std::isfinite(shortest)) return "";
+    std::string text = fmt::format("one a block, of {} at least", seconds_unit(shortest)(shortest, 3));
+    if (off) text += fmt::format("; its edges may be off by {} % at most", digits_of(100 * *off, 2));
+    return text;
   }
 
   void facts() {
@@ -305,6 +340,7 @@ class BenchPage {
     add_machine(facts, result_.machine);
     if (!result_.blocks.empty()) facts.emplace_back("during the blocks", states());
     add_meter(facts, result_.meter, result_.meter_absences);
+    facts.emplace_back("meter's windows", windows());
     if (result_.idle_watts)
       facts.emplace_back("idle", watts_unit(*result_.idle_watts)(*result_.idle_watts, 4));
     facts.emplace_back("method", method());

@@ -96,9 +96,7 @@ class ProfilePage {
     const double sum = result_.sum_seconds();
     const Unit unit = seconds_unit(std::max(sum, result_.run.value));
     add("<div class=\"tiles\">\n");
-    tile(fmt::format("a whole run ({} to {})", unit.number(result_.run.low),
-                     unit.number(result_.run.high)),
-         unit(result_.run.value));
+    tile(fmt::format("a whole run ({})", bounds_of(result_.run, unit)), unit(result_.run.value));
     tile(fmt::format("all {} steps alone, added", result_.steps.size()), unit(sum));
     if (!by_time_.empty() && sum > 0)
       tile(by_time_[0] + ", of all steps", percent_text(families_.at(by_time_[0]) / sum, 0));
@@ -114,11 +112,15 @@ class ProfilePage {
     add("</div>\n");
   }
 
+  std::string bounds_of(const Interval& interval, const Unit& unit) const {
+    if (result_.runs == 1) return "no interval";
+    return fmt::format("{} to {}", unit.number(interval.low), unit.number(interval.high));
+  }
+
   std::string tip_of(const ProfiledStep& step) const {
     const Unit unit = seconds_unit(step.seconds.value);
-    std::string text = fmt::format("{}: {} ({} to {}), {}", step.name, unit(step.seconds.value),
-                                   unit.number(step.seconds.low), unit.number(step.seconds.high),
-                                   percent_text(step.share));
+    std::string text = fmt::format("{}: {} ({}), {}", step.name, unit(step.seconds.value),
+                                   bounds_of(step.seconds, unit), percent_text(step.share));
     return step.kernel.empty() ? text : text + ", " + step.kernel;
   }
 
@@ -256,10 +258,9 @@ class ProfilePage {
           "<small>{}{}</small></th>",
           i, look_of(step), breakable(step.name), escaped(how),
           step.device == result_.device ? "" : " on " + escaped(step.device));
-      add("<td><b>{}</b><small>{} to {}</small></td><td>{}</td><td "
+      add("<td><b>{}</b><small>{}</small></td><td>{}</td><td "
           "class=\"whole\">{}</td><td>{}</td><td>{}</td>",
-          unit.number(step.seconds.value), unit.number(step.seconds.low),
-          unit.number(step.seconds.high), percent_text(step.share),
+          unit.number(step.seconds.value), bounds_of(step.seconds, unit), percent_text(step.share),
           step.bytes > 0 ? escaped(bytes_text(step.bytes)) : "",
           step.flops > 0 ? rate.number(step.flops_rate(), 3) : "",
           step.roof_share ? percent_text(*step.roof_share, 0) : "");

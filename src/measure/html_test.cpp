@@ -9,9 +9,11 @@
 #include <string>
 #include <vector>
 
+#include "measure/figures.h"
 #include "measure/markup.h"
 #include "measure/profile_files.h"
 #include "measure/profile_text.h"
+#include "measure/test_result.h"
 #include "tests/reports.h"
 
 namespace maru::measure {
@@ -226,6 +228,19 @@ TEST(BenchReport, SaysUnstableFirst) {
   EXPECT_LT(words.find("FAILED"), words.find("UNSTABLE"));
 }
 
+TEST(BenchReport, CountersHaveAPowerTraceToo) {
+  BenchResult result = test_result();
+  for (Reading& reading : result.power) reading.watts.reset();
+  result.meter->period_seconds = 0.01;
+  result.machine.gpu = "A GPU";
+  const std::vector<Reading> power = power_of(result);
+  ASSERT_GE(power.size(), 2U);
+  for (const Reading& reading : power) EXPECT_NEAR(*reading.watts, 10, 1e-6);
+  expect_words(words_of(html_of(result)),
+               {"Mean power between readings", "GPU 1.10 to 1.10 GHz", "GPU at most", "one a block, of",
+                "its edges may be off by 1.0 %"});
+}
+
 TEST(BenchReport, SurvivesWhatIsHardlyThere) {
   words_of(html_of(BenchResult()));
   words_of(figure_of(BenchResult()));
@@ -235,6 +250,7 @@ TEST(BenchReport, SurvivesWhatIsHardlyThere) {
   result.ratios[0].seconds = {0.9, 0, infinity};
   for (Block& block : result.blocks) block.begin = block.end = 0;
   expect_words(words_of(html_of(result)), {"no interval", "16.90 ms"});
+  EXPECT_EQ(html_of(result).find("to n/a"), std::string::npos) << "not in what pops up either";
   words_of(figure_of(result));
   for (WayResult& way : result.ways) way.median = {};
   for (Block& block : result.blocks) block.seconds.clear();

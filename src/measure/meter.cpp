@@ -14,28 +14,46 @@ constexpr std::string_view kSpecs =
 // What auto looks for, in order.
 struct Candidate {
   std::string_view name;
-  bool sees_gpu;  // an NVIDIA GPU that does the work
+  // Beside the CPU: an NVIDIA GPU that CUDA works on; a GPU on the CPU's chip. None sees other cards.
+  bool sees_cuda, sees_integrated;
   std::unique_ptr<Meter> (*open)(const MeterOptions& options);
 };
 
 constexpr Candidate kCandidates[] = {
-    {"nvml", true, open_nvml},
-    {"jetson", true, open_jetson},
-    {"pi5", false, open_pi5},
-    {"rapl", false, [](const MeterOptions& options) { return open_rapl(options); }},
+    {"nvml", true, false, open_nvml},
+    {"jetson", true, true, open_jetson},
+    {"pi5", false, true, open_pi5},
+    {"rapl", false, true, [](const MeterOptions& options) { return open_rapl(options); }},
 };
+
+// Why a meter is not even looked for; nothing where it sees what works.
+std::optional<MeterAbsence> blindness(const Candidate& candidate, const MeterOptions& options) {
+  const std::string name(candidate.name);
+  if (options.gpu) {
+    if (candidate.sees_cuda) return std::nullopt;
+    return MeterAbsence{name, "it does not see the GPU that does the work", ""};
+  }
+  if (candidate.name == "nvml") {
+    if (options.worker == Worker::host || options.worker == Worker::integrated_gpu)
+      return MeterAbsence{name, "it measures NVIDIA GPUs on cards, and none does the work", ""};
+    return MeterAbsence{name, "only of --device cuda is it known which NVIDIA GPU does the work",
+                        "--meter nvml, which reads GPU 0, if that is the one"};
+  }
+  if (options.worker == Worker::host) return std::nullopt;
+  if (options.worker == Worker::integrated_gpu && candidate.sees_integrated) return std::nullopt;
+  if (options.worker == Worker::unknown)
+    return MeterAbsence{name, "it cannot be told whether it sees the chip that does the work",
+                        fmt::format("--meter {}, if it does", name)};
+  return MeterAbsence{name, "it does not see the card that does the work", ""};
+}
 
 std::unique_ptr<Meter> open_any(const MeterOptions& options, std::vector<MeterAbsence>& absences) {
   for (const Candidate& candidate : kCandidates) {
+    if (auto blind = blindness(candidate, options)) {
+      absences.push_back(std::move(*blind));
+      continue;
+    }
     const std::string name(candidate.name);
-    if (candidate.name == "nvml" && !options.gpu) {
-      absences.push_back({name, "it measures NVIDIA GPUs, and none does the work", ""});
-      continue;
-    }
-    if (!candidate.sees_gpu && options.gpu) {
-      absences.push_back({name, "it does not see the GPU that does the work", ""});
-      continue;
-    }
     try {
       return candidate.open(options);
     } catch (const Error& error) {

@@ -12,6 +12,8 @@
 #include <string_view>
 #include <vector>
 
+#include "device/worker.h"
+
 namespace maru::measure {
 
 // What a figure of this meter is worth. Every energy figure is shown with these.
@@ -60,7 +62,8 @@ class Meter {
 };
 
 struct MeterOptions {
-  std::optional<int> gpu{};                // NVIDIA GPU that does the work; none: it is not one
+  std::optional<int> gpu{};                // NVIDIA GPU that does the work; none: CUDA does not
+  Worker worker = Worker::host;            // the chip that does the work, where gpu is none
   std::filesystem::path root = "/";        // of /sys, /proc and /dev; tests have their own
   std::string nvml = "libnvidia-ml.so.1";  // libraries that are opened
   std::string lxi = "liblxi.so.1";
@@ -72,7 +75,7 @@ struct MeterAbsence {
 };
 
 // `spec`: auto, none, nvml, rapl, jetson, pi5, wt310e:ADDRESS, command:PROGRAM. auto takes the first
-// that is there and sees the device that works, of nvml (with options.gpu), jetson, pi5, rapl; null
+// that is there and sees the chip that works, of nvml (with options.gpu), jetson, pi5, rapl; null
 // when none is, or for "none"; `absences` says why of each. Throws Error for a spec that is none of
 // these, and when a meter that was named cannot be used.
 std::unique_ptr<Meter> open_meter(std::string_view spec, const MeterOptions& options,

@@ -70,6 +70,24 @@ TEST(OpenMeter, AutoTakesWhatSeesTheDeviceThatWorks) {
   EXPECT_NE(absence_of(absences, "rapl").find("does not see the GPU"), std::string::npos);
 }
 
+TEST(OpenMeter, AutoTakesNoMeterOfTheProcessorForACard) {
+  TestTree tree;
+  tree.add_package(0, 1000);
+  for (const Worker worker : {Worker::card, Worker::unknown}) {
+    std::vector<MeterAbsence> absences;
+    const MeterOptions options{.worker = worker, .root = tree.root(), .nvml = MARU_FAKE_NVML};
+    EXPECT_EQ(open_meter("auto", options, absences), nullptr);
+    EXPECT_NE(absence_of(absences, "rapl")
+                  .find(worker == Worker::card ? "does not see the card" : "cannot be told"),
+              std::string::npos);
+    EXPECT_NE(absence_of(absences, "nvml").find("only of --device cuda"), std::string::npos);
+    EXPECT_EQ(open_meter("rapl", options, absences)->facts().name, "rapl") << "when it is named";
+  }
+  std::vector<MeterAbsence> absences;
+  const MeterOptions options{.worker = Worker::integrated_gpu, .root = tree.root()};
+  EXPECT_EQ(open_meter("auto", options, absences)->facts().name, "rapl") << "it is in the package";
+}
+
 TEST(Nvml, TellsWhatTheLibraryTells) {
   std::string why;
   const auto nvml = Nvml::open(0, MARU_FAKE_NVML, why);
@@ -181,6 +199,7 @@ TEST(CommandMeter, CountsWhatTheProgramPrints) {
   const std::string spec = "command:cat " + (tree.root() / "joules").string();
   const auto meter = open_meter(spec, {}, absences);
   EXPECT_EQ(meter->facts().resolution_joules, 0.01);
+  EXPECT_NE(meter->facts().source.find("its period is assumed"), std::string::npos) << "it stands";
   EXPECT_EQ(to_string(meter->facts().boundary), "unknown");
   EXPECT_EQ(meter->read().joules, 0);
   tree.write("joules", " 1003.50\n");
@@ -197,6 +216,14 @@ TEST(CommandMeter, CountsWhatTheProgramPrints) {
   EXPECT_NE(error_of([&] { meter->read(); }).find("status 1: cat:"), std::string::npos);
   EXPECT_NE(error_of([&] { open_meter("command:not-a-program", {}, absences); }).find("status 127"),
             std::string::npos);
+}
+
+TEST(CommandMeter, WatchesHowOftenItsValueChanges) {
+  std::vector<MeterAbsence> absences;
+  // Fifths of a second since the epoch.
+  const auto meter = open_meter("command:echo $(($(date +%s%N) / 200000000))", {}, absences);
+  EXPECT_EQ(meter->facts().source.find("assumed"), std::string::npos) << meter->facts().source;
+  EXPECT_GE(meter->facts().period_seconds, 0.15);
 }
 
 }  // namespace

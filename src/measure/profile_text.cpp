@@ -63,18 +63,22 @@ std::string text_of(const ProfileResult& result, std::size_t top) {
   const Unit whole = seconds_unit(std::max(result.run.value, result.sum_seconds()));
   std::string text = fmt::format(
       "{} on {}, {}, batch {}, memory {}: {} samples of each step\n{}\n"
-      "a whole run {} (95 %: {} to {}); all {} steps alone, added, {}\n\n",
+      "a whole run {} ({}); all {} steps alone, added, {}\n\n",
       result.model.name, result.device, result.model.precision, result.model.batch, result.memory,
-      result.runs, result.device_description, whole(result.run.value), whole.number(result.run.low),
-      whole.number(result.run.high), result.steps.size(), whole(result.sum_seconds()));
+      result.runs, result.device_description, whole(result.run.value),
+      result.runs == 1
+          ? std::string("no interval")
+          : fmt::format("95 %: {} to {}", whole.number(result.run.low), whole.number(result.run.high)),
+      result.steps.size(), whole(result.sum_seconds()));
   Rows rows{{"#", "step", "kernel", seconds.name, "95 %", "share", "bytes", flops.name, "of roof"}};
   if (result.meter) rows[0].insert(rows[0].end(), {energy.name, "±"});
   for (const std::size_t i : chosen(result, top)) {
     const ProfiledStep& step = result.steps[i];
     rows.push_back({std::to_string(i), step.name, step.kernel.empty() ? step.kind : step.kernel,
                     seconds.number(step.seconds.value),
-                    fmt::format("{} to {}", seconds.number(step.seconds.low, 3),
-                                seconds.number(step.seconds.high, 3)),
+                    result.runs == 1 ? "-"
+                                     : fmt::format("{} to {}", seconds.number(step.seconds.low, 3),
+                                                   seconds.number(step.seconds.high, 3)),
                     percent_text(step.share), step.bytes > 0 ? bytes_text(step.bytes) : "-",
                     step.flops > 0 ? flops.number(step.flops_rate(), 3) : "-",
                     step.roof_share ? percent_text(*step.roof_share, 0) : "-"});

@@ -80,10 +80,17 @@ void add_notes(const Profilee& what, ProfileResult& result) {
         "often than in a run.",
         most, result.overhead_seconds * 1e6));
   }
+  if (result.runs == 1)
+    result.notes.emplace_back("One sample has no interval: --runs 6 or more gives one.");
+  else if (result.runs < 6)
+    result.notes.push_back(
+        fmt::format("Intervals are from the least to the largest of {} samples, "
+                    "which holds less often than in 95 %: --runs 6 or more.",
+                    result.runs));
   const double sum = result.sum_seconds();
   if (result.run.value > 0 && sum > 0) {
     const double difference = sum - result.run.value;
-    const bool is_within = sum >= result.run.low && sum <= result.run.high;
+    const bool is_within = result.runs > 1 && sum >= result.run.low && sum <= result.run.high;
     const bool is_waited_for = std::ranges::find(what.is_waited_for, true) != what.is_waited_for.end();
     const char* reason =
         !is_waited_for   ? ""
@@ -124,12 +131,18 @@ Interval median_interval(std::vector<double> samples) {
   const std::size_t n = samples.size();
   // The median lies between the k-th least and the k-th largest unless fewer than k of n throws of a
   // coin show one side.
-  double probability = std::pow(0.5, static_cast<double>(n)), below = 0;
+  constexpr std::size_t kMany = 200;  // from here on as a normal distribution; 0.5^n ends at 1074
   std::size_t k = 0;
-  while (k < n / 2 && below + probability <= 0.025) {
-    below += probability;
-    ++k;
-    probability *= static_cast<double>(n - k + 1) / static_cast<double>(k);
+  if (n > kMany) {
+    const auto samples_taken = static_cast<double>(n);
+    k = static_cast<std::size_t>((samples_taken - 1.96 * std::sqrt(samples_taken)) / 2);
+  } else {
+    double probability = std::pow(0.5, static_cast<double>(n)), below = 0;
+    while (k < n / 2 && below + probability <= 0.025) {
+      below += probability;
+      ++k;
+      probability *= static_cast<double>(n - k + 1) / static_cast<double>(k);
+    }
   }
   k = std::max<std::size_t>(k, 1);
   return {middle, samples[k - 1], samples[n - k]};

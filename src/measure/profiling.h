@@ -27,7 +27,7 @@ struct ProfilingOptions {
 
 // The interval of a median from the order of the samples (binomial, no assumption on their
 // distribution; Hahn and Meeker, "Statistical Intervals", section 5.2); at least 95 %. Of fewer than 6
-// samples it is from the least to the largest, which holds less often.
+// samples it is from the least to the largest, which holds less often, and of one it is no interval.
 Interval median_interval(std::vector<double> samples);
 
 // Fills times, shares, run, overhead_seconds and notes; result.steps have their names, kinds and work

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <map>
 #include <nlohmann/json.hpp>
@@ -143,6 +144,30 @@ TEST(Profiling, IntervalsOfMedians) {
   EXPECT_EQ(one.low, 7);
   EXPECT_EQ(one.high, 7);
   EXPECT_EQ(median_interval({}).value, 0);
+}
+
+TEST(Profiling, IntervalOfManySamplesStaysNarrow) {
+  for (const int count : {200, 201, 1000, 1100, 2000}) {
+    std::vector<double> samples;
+    for (int i = 1; i <= count; ++i) samples.push_back(i);
+    const Interval interval = median_interval(samples);
+    const double half = 0.98 * std::sqrt(count);
+    EXPECT_NEAR(interval.low, count / 2.0 - half, 1.5) << count;
+    EXPECT_NEAR(interval.high, count / 2.0 + half, 2) << count;
+  }
+}
+
+TEST(Profiling, FewSamplesAreNoted) {
+  for (const std::uint64_t runs : {1, 5, 6}) {
+    ProfileResult result;
+    ProfilingOptions options;
+    options.runs = runs;
+    time_steps({.run_step = [](std::size_t, std::size_t) {}, .run = [] {}, .is_waited_for = {}},
+               options, result);
+    const bool is_noted = std::ranges::any_of(
+        result.notes, [](const std::string& note) { return note.find("--runs 6") != note.npos; });
+    EXPECT_EQ(is_noted, runs < 6) << runs;
+  }
 }
 
 TEST(Profiling, RoofIsTheLesserOfArithmeticAndMemory) {

@@ -15,8 +15,12 @@ namespace {
 // A third of a period, not half: so that one read that comes late still makes two each period.
 double read_interval(double period) { return period > 0 ? std::max(period / 3, 1e-3) : 10e-3; }
 
-// Longer than this without anything new, and the meter is stuck.
-double patience(double period) { return std::max(20 * period, 2.0); }
+// Longer than this without anything new, and the meter is stuck. A period may be assumed, so that what
+// was seen counts, too: the longest time between two values, and how long the last one stands.
+double patience(double period, double longest, double standing) {
+  constexpr double kMost = 30;
+  return std::max({20 * period, 2.0, 3 * longest, std::min(2 * standing, kMost)});
+}
 
 std::chrono::steady_clock::time_point time_point(double seconds) {
   return std::chrono::steady_clock::time_point(
@@ -71,6 +75,7 @@ struct Recorder::State {
   std::vector<Reading> trace;
   std::vector<Window> windows;
   double last_new = 0;  // when the counter, or where there is none the power, was new last
+  double longest = 0;   // between two such moments
   std::vector<WindowEnergy> results;
   std::thread thread;
 
@@ -94,6 +99,7 @@ void Recorder::State::add(const Reading& reading) {
     if (same && (counts || !late)) return;
     is_new = !counts || reading.joules != before.joules;
   }
+  if (is_new && !trace.empty()) longest = std::max(longest, reading.seconds - last_new);
   if (is_new) last_new = reading.seconds;
   trace.push_back(reading);
 }
@@ -199,13 +205,14 @@ void Recorder::finish() {
     if (!state.windows.empty()) {
       // A value may be a period old, and two periods show that the end is passed for sure.
       const double until = state.windows.back().end + 2 * state.facts.period_seconds;
-      const double limit = now_seconds() + patience(state.facts.period_seconds);
+      const double now = now_seconds();
+      const double patient = patience(state.facts.period_seconds, state.longest, now - state.last_new);
       const auto told = [&] { return state.last_new >= until; };
-      state.changed.wait_until(lock, time_point(limit), [&] { return state.ended || told(); });
+      state.changed.wait_until(lock, time_point(now + patient), [&] { return state.ended || told(); });
       if (!state.error && !told())
         state.error =
             Error(fmt::format("meter {}", state.facts.name), "a new value after the window's end",
-                  fmt::format("the same for {:.1f} s", patience(state.facts.period_seconds)),
+                  fmt::format("the same for {:.1f} s", patient),
                   "whether the meter is held or has stopped, or --meter none");
     }
     state.ending = true;

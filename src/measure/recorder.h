@@ -21,7 +21,7 @@ struct WindowEnergy {
 
 class Recorder {
  public:
-  // Reads at least twice each period of the meter, at most 1000 times a second.
+  // Reads three times each period of the meter, at most 1000 times a second.
   explicit Recorder(Meter& meter);
   ~Recorder();
   Recorder(const Recorder&) = delete;

@@ -31,9 +31,8 @@ class SteadyMeter : public Meter {
     ++reads;
     if (before_read) before_read();
     Reading reading{.seconds = now_seconds()};
-    if (counts_ && !stuck)
-      told_ =
-          std::floor((reading.seconds - begin_) / facts_.period_seconds) * facts_.period_seconds * 100;
+    const double period = true_period > 0 ? true_period : facts_.period_seconds;
+    if (counts_ && !stuck) told_ = std::floor((reading.seconds - begin_) / period) * period * 100;
     if (counts_) reading.joules = told_;
     if (tells_power_) reading.watts = stuck ? 100 + reads % 2 : 100;
     return reading;
@@ -50,6 +49,7 @@ class SteadyMeter : public Meter {
   }
 
   bool integrating = false;
+  double true_period = 0;  // where it is not the one that is told
   std::atomic<bool> stuck = false;
   std::atomic<int> reads = 0, clashes = 0;
   std::function<void()> before_read, before_start;
@@ -213,6 +213,19 @@ TEST(Recorder, AMeterThatIsStuckIsAnErrorAndNotZeroJoules) {
     EXPECT_EQ(error.where(), "meter steady");
     EXPECT_EQ(error.expected(), "a new value after the window's end");
   }
+}
+
+TEST(Recorder, ASourceThatIsSlowerThanItsPeriodIsWaitedFor) {
+  SteadyMeter meter(true, false, 0.01);
+  meter.true_period = 2.3;
+  Recorder recorder(meter);
+  recorder.open();
+  wait(2.35);  // the next value comes later than a meter of its period would be waited for
+  recorder.close();
+  recorder.finish();
+  ASSERT_EQ(recorder.windows().size(), 1U);
+  const WindowEnergy& window = recorder.windows()[0];
+  EXPECT_NEAR(window.joules, 100 * (window.end - window.begin), window.uncertainty_joules + 1e-9);
 }
 
 TEST(Recorder, ReadsTwiceEachPeriodAndNotMoreThanNeeded) {

@@ -1,6 +1,7 @@
 #include "measure/result_compare.h"
 
 #include <algorithm>
+#include <cmath>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
@@ -29,10 +30,33 @@ std::vector<double> per_image(std::vector<double> values, const BenchResult& res
   return values;
 }
 
+bool has_interval(const Interval& ratio) {
+  return std::isfinite(ratio.low) && std::isfinite(ratio.high);
+}
+
+// What the command alone tells.
+std::string_view tuned(const BenchResult& result) {
+  return (result.command + " ").find(" --tune ") != std::string::npos ? "yes" : "no";
+}
+
+std::string_view writes_photo(const BenchResult& result) {
+  return (result.command + " ").find(" --write-photo ") != std::string::npos ? "yes" : "no";
+}
+
+void warn_of_state(std::string_view name, const BenchResult& result, Differences& differences) {
+  if (result.is_unstable()) differences.add(fmt::format("the result of {} is UNSTABLE", name));
+  for (const Check& check : result.checks)
+    if (check.verdict == Check::Verdict::failed)
+      differences.add(
+          fmt::format("the result of {} FAILED its check of {}: {}", name, check.name, check.text));
+}
+
 }  // namespace
 
 bool ResultComparison::is_slower(double factor) const {
-  return std::ranges::any_of(ways, [&](const Way& way) { return way.seconds.low > factor; });
+  return !missing.empty() || std::ranges::any_of(ways, [&](const Way& way) {
+    return !has_interval(way.seconds) || way.seconds.low > factor;
+  });
 }
 
 ResultComparison compare_results(const BenchResult& before, const BenchResult& now) {
@@ -52,22 +76,35 @@ ResultComparison compare_results(const BenchResult& before, const BenchResult& n
   differences.look("threads", before.method.threads, now.method.threads);
   const std::string meter = before.meter ? before.meter->source : "none";
   differences.look("meter", meter, now.meter ? now.meter->source : "none");
-  for (const auto& [name, result] : {std::pair{"before", &before}, std::pair{"now", &now}})
-    if (result->is_unstable()) differences.add(fmt::format("the result of {} is UNSTABLE", name));
+  differences.look("maru", before.maru_version, now.maru_version);
+  differences.look("driver", before.machine.driver, now.machine.driver);
+  differences.look("--tune", tuned(before), tuned(now));
+  differences.look("--write-photo", writes_photo(before), writes_photo(now));
+  warn_of_state("before", before, differences);
+  warn_of_state("now", now, differences);
 
   ResultComparison comparison;
   for (std::size_t i = 0; i < before.ways.size(); ++i) {
     const std::string& name = before.ways[i].name;
     const auto same = std::ranges::find(now.ways, name, &WayResult::name);
     if (same == now.ways.end()) {
-      differences.add(fmt::format("{} was measured before alone", name));
+      differences.add(
+          fmt::format("{} was measured before alone; whether it became slower is not known", name));
+      comparison.missing.push_back(name);
       continue;
     }
     const auto k = static_cast<std::size_t>(same - now.ways.begin());
     const auto a = per_image(block_medians(before, i), before),
                b = per_image(block_medians(now, k), now);
-    if (a.empty() || b.empty()) continue;
+    if (a.empty() || b.empty()) {
+      differences.add(fmt::format("{} has no blocks {}; whether it became slower is not known", name,
+                                  a.empty() ? "before" : "now"));
+      comparison.missing.push_back(name);
+      continue;
+    }
     ResultComparison::Way way{name, unpaired_ratio_of(b, a), std::nullopt};
+    if (!has_interval(way.seconds))
+      differences.add(fmt::format("{} has no interval; whether it became slower is not known", name));
     const auto joules_a = block_joules(before, i), joules_b = block_joules(now, k);
     if (!joules_a.empty() && !joules_b.empty()) way.joules = unpaired_ratio_of(joules_b, joules_a);
     comparison.ways.push_back(std::move(way));

@@ -18,10 +18,12 @@ struct ResultComparison {
     Interval seconds;
     std::optional<Interval> joules;  // of an image
   };
-  std::vector<Way> ways;  // that both have, in the order of before
+  std::vector<Way> ways;             // that both have, in the order of before
+  std::vector<std::string> missing;  // ways of before that now has not
   std::vector<std::string> warnings;
 
-  // Whether the whole interval of a way's time lies above `factor`.
+  // Whether the whole interval of a way's time lies above `factor`; or whether that cannot be told of a
+  // way of before, which then has a warning: it has no interval, or is missing.
   bool is_slower(double factor) const;
 };
 

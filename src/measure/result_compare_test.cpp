@@ -39,6 +39,30 @@ TEST(CompareResults, WhatDiffersIsSaid) {
     EXPECT_NE(all.find(part), std::string::npos) << all;
 }
 
+TEST(CompareResults, WhatChangesTimesWithoutAnInputIsSaid) {
+  BenchResult now = test_result();
+  now.maru_version = "0.2.0";
+  now.machine.driver = "590";
+  now.command += " --tune --write-photo";
+  now.checks.push_back({"outputs", Check::Verdict::failed, "they differ"});
+  std::string all;
+  for (const std::string& warning : compare_results(test_result(), now).warnings) all += warning + "\n";
+  for (const char* part :
+       {"maru: 0.1.0 before, 0.2.0 now", "driver: 580 before, 590 now", "--tune: no before, yes now",
+        "--write-photo: no before, yes now", "of now FAILED its check of outputs: they differ"})
+    EXPECT_NE(all.find(part), std::string::npos) << part << " in " << all;
+}
+
+TEST(CompareResults, WhatCannotBeToldIsNotTakenForGood) {
+  BenchResult now = test_result();
+  now.ways[1].name = "x";  // one that vanished
+  EXPECT_TRUE(compare_results(test_result(), now).is_slower(1.05));
+  EXPECT_FALSE(compare_results(test_result(), test_result()).is_slower(1.05));
+  const ResultComparison single = compare_results(test_result(1), test_result(1));
+  EXPECT_TRUE(single.is_slower(1.05)) << "there is no interval";
+  EXPECT_NE(single.warnings.back().find("no interval"), std::string::npos);
+}
+
 TEST(CompareResults, AnotherBatchIsComparedByImage) {
   BenchResult now = test_result();
   now.model.batch = 1;

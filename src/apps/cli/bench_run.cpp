@@ -185,6 +185,7 @@ class Run {
     gpu_ = gpu_of(device.name());
     MeterOptions options;
     options.gpu = gpu_;
+    options.worker = worker_of(device);
     if (gpu_) {
       std::string why;
       nvml_ = Nvml::open(*gpu_, options.nvml, why);

@@ -10,8 +10,8 @@ namespace maru::cli {
 
 class NewFile {
  public:
-  // What is no regular file, as /dev/stdout, cannot be replaced and is written in place. All throw
-  // Error.
+  // What is no regular file, as /dev/null and /dev/stdout into a pipe, cannot be replaced and is
+  // written in place; /dev/stdout into a file is that file, and is replaced. All throw Error.
   explicit NewFile(const std::filesystem::path& wanted);
   NewFile(const NewFile&) = delete;
   NewFile& operator=(const NewFile&) = delete;

@@ -43,6 +43,12 @@ std::string_view word_of(MemoryPolicy memory) {
   return kWords[static_cast<std::size_t>(memory)];
 }
 
+std::string in_quotes(const std::string& word) {
+  std::string text = "'";
+  for (const char c : word) text += c == '\'' ? std::string("'\\''") : std::string(1, c);
+  return text + "'";
+}
+
 // As it was typed, so that it can be typed again.
 std::string command() {
   std::ifstream file("/proc/self/cmdline", std::ios::binary);
@@ -51,7 +57,7 @@ std::string command() {
     const bool plain = !word.empty() && word.find_first_not_of(
                                             "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
                                             "0123456789-_=./,:+@%") == std::string::npos;
-    if (i > 0) text += plain ? " " + word : " '" + word + "'";
+    if (i > 0) text += " " + (plain ? word : in_quotes(word));
   }
   return text;
 }
@@ -133,12 +139,16 @@ class Profile final : public Verb {
                   fmt::format("\"{}\", whose times are modelled", options.device),
                   fmt::format("maru plan {} --device {}", flags_.model, options.device));
     }
+    for (const std::string* file : {&json_, &html_, &trace_}) {
+      if (!file->empty()) NewFile{*file};  // throws now, not after minutes
+    }
     const Model model = load_model(flags_.model, options);
     Session session(model);
     ProfileResult result = describe(model, options);
     result.photo = fill(session, model);
 
-    const auto meter = open_meter(result);  // before anything that takes long
+    // Before anything that takes long.
+    const auto meter = open_meter(worker_of(*model.state().device_list[0]), result);
     const measure::Profilee what = profilee(model, session);
     {
       Progress bar(static_cast<std::size_t>(runs_));
@@ -157,9 +167,8 @@ class Profile final : public Verb {
     }
     if (meter != nullptr) take_energy(what, *meter, result);
     if (!no_roof_) take_roofs(model, options, result);
-    write_files(result);
     out.write(measure::text_of(result, static_cast<std::size_t>(top_)));
-    return 0;
+    return write_files(result) ? 0 : 1;
   }
 
  private:
@@ -260,13 +269,14 @@ class Profile final : public Verb {
     return what;
   }
 
-  std::unique_ptr<measure::Meter> open_meter(ProfileResult& result) const {
+  std::unique_ptr<measure::Meter> open_meter(Worker worker, ProfileResult& result) const {
     if (!energy_) {
       result.meter_absences.push_back({"energy", "it was not asked for", "--energy"});
       return nullptr;
     }
     measure::MeterOptions options;
     options.gpu = gpu_of(result.device);
+    options.worker = worker;
     auto meter = measure::open_meter(meter_, options, result.meter_absences);
     if (meter != nullptr) result.meter = meter->facts();
     return meter;
@@ -289,7 +299,19 @@ class Profile final : public Verb {
     }
     Progress bar(plan.steps.size());
     std::size_t done = 0;
-    measure::take_energy(what, meter, plan, result, [&](std::size_t) { bar.show(++done); });
+    try {
+      measure::take_energy(what, meter, plan, result, [&](std::size_t) { bar.show(++done); });
+    } catch (const Error& error) {  // the times are there all the same
+      complain(fmt::format("energy is n/a: {}", error.what()));
+      for (ProfiledStep& step : result.steps) {
+        step.joules = step.uncertainty_joules = std::nullopt;
+        step.energy_times = 0;
+      }
+      result.meter.reset();
+      result.meter_absences = {{meter.facts().name,
+                                fmt::format("expected {}, got {}", error.expected(), error.got()),
+                                error.hint()}};
+    }
   }
 
   static void take_roofs(const Model& model, const ModelOptions& options, ProfileResult& result) {
@@ -303,10 +325,22 @@ class Profile final : public Verb {
     measure::compare_with_roofs(result);
   }
 
-  void write_files(const ProfileResult& result) const {
-    if (!json_.empty()) write_file(json_, measure::json_of(result));
-    if (!html_.empty()) write_file(html_, measure::html_of(result));
-    if (!trace_.empty()) write_file(trace_, measure::trace_of(result));
+  // Whether all could be written.
+  bool write_files(const ProfileResult& result) const {
+    bool is_written = true;
+    const auto write = [&](const std::string& file, std::string (*text)(const ProfileResult&)) {
+      if (file.empty()) return;
+      try {
+        write_file(file, text(result));
+      } catch (const Error& error) {
+        complain(error.what());
+        is_written = false;
+      }
+    };
+    write(json_, measure::json_of);
+    write(html_, measure::html_of);
+    write(trace_, measure::trace_of);
+    return is_written;
   }
 
   ModelFlags flags_;

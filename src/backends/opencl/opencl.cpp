@@ -4,12 +4,13 @@
 
 #include "backends/opencl/heaps.h"
 #include "backends/opencl/provider.h"
+#include "device/worker.h"
 
 namespace maru {
 namespace opencl {
 namespace {
 
-class OpenclDevice final : public Device {
+class OpenclDevice final : public Device, public TellsWorker {
  public:
   OpenclDevice(std::string name, std::unique_ptr<Runtime> runtime,
                std::vector<std::unique_ptr<OpenclHeap>> heaps)
@@ -25,6 +26,10 @@ class OpenclDevice final : public Device {
   std::span<const Heap* const> heaps() const override { return heaps_; }
   std::unique_ptr<Queue> make_queue() const override {
     return std::make_unique<OpenclQueue>(*runtime_);
+  }
+  Worker worker() const override {
+    if (runtime_->is_cpu) return Worker::host;
+    return runtime_->has_unified_memory ? Worker::integrated_gpu : Worker::card;
   }
   int channel_block() const override { return runtime_->block; }
   bool computes(Precision precision) const override {

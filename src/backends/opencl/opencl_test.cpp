@@ -13,6 +13,7 @@
 #include "backends/opencl/programs.h"
 #include "backends/opencl/test_device.h"
 #include "base/cache_folder.h"
+#include "device/worker.h"
 #include "ops/identity.h"
 
 namespace maru::opencl {
@@ -68,6 +69,13 @@ TEST_F(OpenclDevices, AreNumberedAfterTheFirst) {
   EXPECT_EQ(device->name(), "opencl");
   EXPECT_TRUE(names.contains("opencl"));
   EXPECT_EQ(names.contains("opencl:1"), names.size() > 1);
+}
+
+TEST_F(OpenclDevices, TellWhichChipTheyAre) {
+  const Worker worker = worker_of(*device);
+  EXPECT_NE(worker, Worker::unknown);
+  if (device->description().starts_with("pthread"))  // PoCL
+    EXPECT_EQ(worker, Worker::host);
 }
 
 TEST_F(OpenclDevices, CopyBytesToo) {

@@ -1,6 +1,8 @@
 // A program of the user's that prints the joules used so far, each time that it is run.
 #include <algorithm>
+#include <chrono>
 #include <cmath>
+#include <thread>
 
 #include "base/error.h"
 #include "measure/meters/meters.h"
@@ -10,6 +12,9 @@ namespace maru::measure {
 namespace {
 
 constexpr std::string_view kWhere = "meter command";
+constexpr double kAssumedPeriod = 0.1;
+constexpr double kWatchSeconds = 2;  // at most, for its value to change some times
+constexpr int kWatchChanges = 4;
 
 class CommandMeter : public Meter {
  public:
@@ -22,8 +27,10 @@ class CommandMeter : public Meter {
     facts_.source = fmt::format("joules that '{}' prints", command_);
     facts_.boundary = MeterFacts::Boundary::unknown;
     facts_.grade = MeterFacts::Class::estimated;
-    // How often its value changes is not known; so that running it is not most of what is measured.
-    facts_.period_seconds = std::max(0.1, 10 * took);
+    const Watched watched = watch(took);
+    // Not more often, so that running it is not most of what is measured.
+    facts_.period_seconds = std::max({kAssumedPeriod, 10 * took, watched.longest_gap});
+    if (watched.changes < kWatchChanges) facts_.source += "; its period is assumed";
     facts_.resolution_joules = step_of(text);
     facts_.blind = "what the program does not count";
   }
@@ -42,6 +49,27 @@ class CommandMeter : public Meter {
   }
 
  private:
+  struct Watched {
+    int changes = 0;
+    double longest_gap = 0;  // between two changes
+  };
+
+  // The program alone knows how often its value changes.
+  Watched watch(double took) {
+    Watched found;
+    const double begin = now_seconds();
+    double changed = begin;
+    while (found.changes < kWatchChanges && now_seconds() - begin < kWatchSeconds) {
+      std::this_thread::sleep_for(std::chrono::duration<double>(std::max(took, 5e-3)));
+      const double before = last_, now = read().seconds;
+      if (last_ == before) continue;
+      if (++found.changes > 1) found.longest_gap = std::max(found.longest_gap, now - changed);
+      changed = now;
+    }
+    first_ = last_;
+    return found;
+  }
+
   double ask(std::string& text) const {
     const ProgramOutput output = run_program(std::string(kWhere), {"sh", "-c", command_}, 10);
     if (output.status != 0)

@@ -5,8 +5,9 @@
 //     (forums.developer.nvidia.com/t/200883 "VDD_IN is the total power of module";
 //     github.com/energymon/energymon, jetson/JetsonPowerRails.md, from NVIDIA's device trees)
 //   Nano: POM_5V_IN (forums.developer.nvidia.com/t/73608 "the overall 5V input"); the 2 GB one has no
-//   sensor AGX Xavier: its six rails, none within another (forums .../t/81016; its Product Design
-//   Guide, 5.2) AGX Orin: VDD_GPU_SOC, VDD_CPU_CV, VIN_SYS_5V0. VDDQ_VDD2_1V8AO is within VIN_SYS_5V0
+//     sensor
+//   AGX Xavier: its six rails, none within another (forums .../t/81016; its Product Design Guide, 5.2)
+//   AGX Orin: VDD_GPU_SOC, VDD_CPU_CV, VIN_SYS_5V0. VDDQ_VDD2_1V8AO is within VIN_SYS_5V0
 //     (docs.nvidia.com/jetson/archives/r36.4.3, "Jetson AGX Orin Series", as quoted by others)
 //   AGX Thor: the INA238 before all of it, carrier included (forums.developer.nvidia.com/t/366461;
 //     github.com/rbonghi/jetson_stats/pull/900)
@@ -142,14 +143,17 @@ class JetsonMeter : public Meter {
  public:
   JetsonMeter(const Board& board, std::vector<Rail> rails) : rails_(std::move(rails)) {
     double period = 0, squares = 0;
+    bool is_told = true;
     std::vector<std::string> labels;
     for (const Rail& rail : rails_) {
       period = std::max(period, rail.seconds);
+      is_told = is_told && rail.seconds > 0;
       squares += rail.watts_step * rail.watts_step;
       labels.push_back(rail.label);
     }
     facts_.name = "jetson";
     facts_.source = fmt::format("{} of {}", fmt::join(labels, " + "), board.name);
+    if (!is_told) facts_.source += "; its period is assumed";
     facts_.boundary = board.boundary;
     // A sum of rails leaves out what is lost before them and the rails without a sensor.
     facts_.grade = rails_.size() == 1 ? MeterFacts::Class::measured : MeterFacts::Class::estimated;
