@@ -145,6 +145,27 @@ class Bench(unittest.TestCase):
         self.assertIsNotNone(result["ways"][0]["joules"])
         self.assertGreater(len(result["power"]), 10)
 
+    def test_a_meter_that_fails_midway_costs_no_times(self):
+        calls = self.dir / "calls"
+        meter = self.dir / "joules.sh"
+        for good in [3, 60]:  # before the first window, and within it
+            calls.write_text("")
+            meter.write_text(f"#!/bin/sh\necho >>{calls}\nn=$(wc -l <{calls})\n[ $n -le {good} ] && echo $n\n")
+            meter.chmod(0o755)
+            result = self.result("--meter", f"command:{meter}", "--compare", "copy,auto", "--blocks", "1")
+            self.assertIsNone(result["meter"])
+            self.assertIsNone(result["idle_watts"])
+            self.assertEqual(result["power"], [])
+            self.assertEqual([absence["name"] for absence in result["meter_absences"]], ["command"])
+            self.assertIn("failed midway", result["meter_absences"][0]["why"])
+            self.assertTrue(any("failed midway" in note for note in result["notes"]), result["notes"])
+            self.assertEqual(len(result["blocks"]), 2)
+            for block in result["blocks"]:
+                self.assertIsNone(block["joules"])
+            for way in result["ways"]:
+                self.assertGreater(way["median"]["value"], 0)
+                self.assertIsNone(way["joules"])
+
     def test_files_are_written_and_nothing_else(self):
         out = self.bench("--json", self.dir / "a.json", "--csv", self.dir / "a.csv")
         self.assertIn("median", out)

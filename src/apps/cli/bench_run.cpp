@@ -270,10 +270,11 @@ class Run {
       options.idle_seconds = std::clamp(100 * result_.meter->period_seconds, kLeast, kMost);
       options.settle_seconds = kSettle;
       recorder = std::make_unique<Recorder>(*meter_);
-      around.open = [&] { recorder->open(); };
-      around.close = [&] { recorder->close(); };
+      around.open = [&] { with_meter(recorder, &Recorder::open); };
+      around.close = [&] { with_meter(recorder, &Recorder::close); };
     }
-    around.sleep = [](double seconds) {
+    around.sleep = [&](double seconds) {
+      if (!recorder) return;  // only for the meter's sake
       std::this_thread::sleep_for(std::chrono::duration<double>(seconds));
     };
     MachineWatch watch(nvml_.get());
@@ -284,11 +285,25 @@ class Run {
     Timeline line = compare(ways, options, around);
     result_.method.order = line.order;
     result_.blocks = std::move(line.blocks);
-    if (recorder) {
-      recorder->finish();
-      take_energy(*recorder, line.zero);
-    }
+    with_meter(recorder, &Recorder::finish);
+    if (recorder) take_energy(*recorder, line.zero);
     summarise(result_);
+  }
+
+  // A meter that fails midway takes its energy with it, and no times.
+  void with_meter(std::unique_ptr<Recorder>& recorder, void (Recorder::*act)()) {
+    if (!recorder) return;
+    try {
+      (*recorder.*act)();
+    } catch (const Error& error) {
+      recorder.reset();
+      const std::string name = result_.meter->name;
+      result_.meter.reset();
+      result_.meter_absences.push_back({name, fmt::format("it failed midway: {}", error.what()), ""});
+      result_.notes.push_back(fmt::format(
+          "energy is n/a, since the meter {} failed midway; times are not touched by it", name));
+      complain(fmt::format("meter {} failed midway: {}", name, error.what()));
+    }
   }
 
   void take_energy(const Recorder& recorder, double zero) {
