@@ -16,6 +16,7 @@
 #include "api/model_state.h"
 #include "apps/cli/cold_start.h"
 #include "apps/cli/command_line.h"
+#include "apps/cli/gpu_number.h"
 #include "apps/cli/model_flags.h"
 #include "apps/cli/output.h"
 #include "base/error.h"
@@ -62,22 +63,6 @@ void identify(const std::filesystem::path& weights, BenchResult::Model& model) {
       ::crc32_z(0, reinterpret_cast<const Bytef*>(file.bytes().data()), file.bytes().size());
   model.crc32 = fmt::format("{:08x}", sum);
   model.weights_bytes = file.bytes().size();
-}
-
-// NVML's number of the GPU that a device of the CUDA backend is; CUDA_VISIBLE_DEVICES renumbers them.
-std::optional<int> gpu_of(std::string_view device) {
-  if (device != "cuda" && !device.starts_with("cuda:")) return std::nullopt;
-  int ordinal = device == "cuda" ? 0 : std::atoi(std::string(device.substr(5)).c_str());
-  const char* visible = std::getenv("CUDA_VISIBLE_DEVICES");
-  if (visible == nullptr) return ordinal;
-  for (const char* at = visible; *at != '\0';) {
-    char* end = nullptr;
-    const long number = std::strtol(at, &end, 10);
-    if (end == at) break;  // by identifiers, which tell no number
-    if (ordinal-- == 0) return static_cast<int>(number);
-    at = *end == ',' ? end + 1 : end;
-  }
-  return 0;
 }
 
 class Run {
@@ -182,7 +167,12 @@ class Run {
     result_.device_description = device.description();
     result_.model.precision = to_string(first.precision());
     result_.model.batch = first.batch();
-    gpu_ = gpu_of(device.name());
+    gpu_ = gpu_number(device.name(), std::getenv("CUDA_VISIBLE_DEVICES"));
+    const bool is_hidden = !gpu_ && device.name().starts_with("cuda");
+    const char* const hidden = "CUDA_VISIBLE_DEVICES does not tell the GPU's number";
+    if (is_hidden)
+      result_.notes.push_back(
+          fmt::format("the GPU's clock, temperature and memory are n/a: {}", hidden));
     MeterOptions options;
     options.gpu = gpu_;
     if (gpu_) {
@@ -191,6 +181,10 @@ class Run {
       if (!nvml_) result_.notes.push_back("the GPU's clock, temperature and memory are n/a: " + why);
     }
     result_.machine = machine_facts(nvml_.get());
+    if (is_hidden && request_.meter == "auto") {  // any other meter would miss the GPU
+      result_.meter_absences.push_back({"nvml", hidden, "CUDA_VISIBLE_DEVICES=0, or another number"});
+      return;
+    }
     meter_ = open_meter(request_.meter, options, result_.meter_absences);
     if (!meter_) return;
     result_.meter = meter_->facts();
