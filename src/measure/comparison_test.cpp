@@ -221,3 +221,5 @@ TEST(BlockSeconds, AHundredPeriodsWithinReason) {
 
 }  // namespace
 }  // namespace maru::measure
+  EXPECT_DOUBLE_EQ(block_seconds_for(facts), 0.1);
+  facts.period_seconds = 0;
