@@ -276,7 +276,7 @@ class BenchPage {
 
   // From the state after each block.
   std::string states() const {
-    double low = 1e300, high = 0, celsius = -1e300, load = 0;
+    double low = 1e300, high = 0, celsius = -1e300, load = -1;
     std::set<std::string> throttled;
     for (const Block& block : result_.blocks) {
       if (block.state.cpu_hz) {
@@ -284,13 +284,14 @@ class BenchPage {
         high = std::max(high, *block.state.cpu_hz);
       }
       celsius = std::max(celsius, block.state.celsius.value_or(-1e300));
-      load = std::max(load, block.state.load);
+      load = std::max(load, block.state.load.value_or(-1));
       throttled.insert(block.state.throttled_by.begin(), block.state.throttled_by.end());
     }
     std::string text = high > 0 ? fmt::format("CPU {:.2f} to {:.2f} GHz", low / 1e9, high / 1e9)
                                 : std::string("clocks n/a");
     text += celsius > -1e300 ? fmt::format(", at most {:.0f} °C", celsius) : ", temperature n/a";
-    text += fmt::format(", others kept at most {:.2f} cores busy", load);
+    text += load < 0 ? ", load by others n/a"
+                     : fmt::format(", others kept at most {:.2f} cores busy", load);
     return throttled.empty() ? text
                              : text + fmt::format(", throttled by {}", fmt::join(throttled, ", "));
   }

@@ -76,7 +76,7 @@ std::string json_of(const ProfileResult& result) {
               {"precision", result.model.precision},
               {"batch", result.model.batch}}},
             {"machine", json_of(result.machine)},
-            {"others_load", result.state.load},
+            {"others_load", result.state.load ? Json(*result.state.load) : Json(nullptr)},
             {"throttled_by", result.state.throttled_by},
             {"meter", result.meter ? json_of(*result.meter) : Json(nullptr)},
             {"meter_absences", Json::array()},

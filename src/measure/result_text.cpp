@@ -95,8 +95,13 @@ std::string state_text(const BenchResult& result) {
   text += ", temperature ";
   text +=
       celsius.empty() ? kUnknown : fmt::format("up to {:.0f} C", *std::ranges::max_element(celsius));
-  text += throttled.empty() ? ", no throttling seen"
-                            : fmt::format(", throttled by {}", fmt::join(throttled, ", "));
+  const auto tells = [](const Block& block) {
+    return block.state.tells_throttling || block.state.gpu_tells_throttling;
+  };
+  if (!throttled.empty())
+    text += fmt::format(", throttled by {}", fmt::join(throttled, ", "));
+  else
+    text += std::ranges::any_of(result.blocks, tells) ? ", no throttling seen" : ", throttling n/a";
   return text;
 }
 
@@ -343,7 +348,7 @@ std::string csv_of(const BenchResult& result) {
     const std::string tail = fmt::format(
         "{},{},{},{},{},{},{},{},{}\n", block.begin, block.end, block.runs, number(block.joules),
         number(state.cpu_hz), number(state.gpu_hz), number(state.celsius),
-        csv_cell(fmt::format("{}", fmt::join(state.throttled_by, " "))), state.load);
+        csv_cell(fmt::format("{}", fmt::join(state.throttled_by, " "))), number(state.load));
     for (std::size_t run = 0; run < block.seconds.size(); ++run)
       text += fmt::format("{},{},{},{},{}", i, csv_cell(result.ways[block.way].name), run,
                           block.seconds[run], tail);

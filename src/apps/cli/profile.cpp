@@ -229,11 +229,11 @@ class Profile final : public Verb {
 
   static void note_state(ProfileResult& result) {
     constexpr double kDisturbing = 0.05;  // of the cores
-    if (result.state.load > kDisturbing * std::max(result.machine.cores, 1)) {
+    if (result.state.load.value_or(0) > kDisturbing * std::max(result.machine.cores, 1)) {
       result.notes.push_back(
           fmt::format("Others kept {:.2f} of {} cores busy meanwhile: these times are not those of a "
                       "quiet machine.",
-                      result.state.load, result.machine.cores));
+                      *result.state.load, result.machine.cores));
     }
     if (!result.state.throttled_by.empty()) {
       result.notes.push_back(
