@@ -176,6 +176,14 @@ class Bench(unittest.TestCase):
         self.assertEqual(float(rows[0]["seconds"]), result["blocks"][0]["seconds"][0])
         self.assertEqual(rows[0]["block_joules"], "")
 
+    def test_a_file_that_cannot_be_written_costs_no_other(self):
+        code, out, err = maru("bench", "--model", self.tiny, "--device", "cpu", *FAST, "--json", "/dev/full", "--csv",
+                              self.dir / "a.csv")
+        self.assertEqual(code, 1, err)
+        self.assertIn("/dev/full", err)
+        self.assertIn("median", out)
+        self.assertTrue((self.dir / "a.csv").is_file())
+
     def test_html_is_one_page(self):
         self.bench("--html", self.dir / "a.html", "--svg", self.dir / "a.svg", "--compare", "copy,auto")
         figure = (self.dir / "a.svg").read_text()
