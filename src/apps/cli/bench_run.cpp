@@ -118,7 +118,9 @@ class Run {
                                      "--memory",  name,
                                      "--top",     "1",
                                      "--device",  request_.options.device,
-                                     "--threads", std::to_string(request_.options.threads)};
+                                     "--threads", std::to_string(request_.options.threads),
+                                     "--batch",   std::to_string(request_.options.batch)};
+      if (request_.options.tune) words.emplace_back("--tune");
       if (request_.options.precision) {
         words.emplace_back("--precision");
         words.emplace_back(to_string(*request_.options.precision));
@@ -129,8 +131,9 @@ class Run {
       }
       try {
         cli::start_cold(words);  // what is kept on disk is there from now on
-      } catch (const Error&) {
-        continue;  // opening the way says why
+      } catch (const Error& error) {
+        result_.notes.push_back(fmt::format("cold start of {} is n/a: {}", name, error.what()));
+        continue;
       }
       ways.push_back({name, [this, name, words] {
                         const ColdStart start = cli::start_cold(words);
