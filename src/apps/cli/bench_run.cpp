@@ -213,7 +213,11 @@ class Run {
       way.name = policy.name;
       const auto after = used_bytes();
       way.peak_device_bytes = ways_.back()->planned_bytes();
-      if (before && after && *after > *before) way.peak_device_bytes = *after - *before;
+      if (before && after && *after > *before)
+        way.peak_device_bytes = *after - *before;
+      else if (way.peak_device_bytes)
+        result_.notes.push_back(fmt::format(
+            "peak memory, device, of {} is that of its plan (planned), not measured", way.name));
       if (const auto cold = cold_.find(way.name); cold != cold_.end()) {
         way.cold_start = cold->second;
         way.peak_host_bytes = cold_peak_[way.name];
