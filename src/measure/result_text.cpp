@@ -234,7 +234,7 @@ Rows of_ways(const BenchResult& result) {
   stage("stages, ms an image: decode", &Stages::decode);
   stage("  copy in", &Stages::copy_in);
   stage("  preprocess", &Stages::preprocess);
-  stage("  infer", &Stages::infer);
+  stage("  infer (the rest)", &Stages::infer);
   stage("  copy out", &Stages::copy_out);
   row("answer", [](const WayResult& way) { return fmt::format("{} {:.4f}", way.label, way.score); });
   return rows;

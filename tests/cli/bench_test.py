@@ -108,6 +108,7 @@ class Bench(unittest.TestCase):
         self.assertEqual(result["ways"][0]["label"], "red")
         self.assertIsNone(result["ways"][0]["stages"]["decode"])
         self.assertTrue(any("writing the photo" in note for note in result["notes"]))
+        self.assertEqual(sum("no stage has it" in note for note in result["notes"]), 3)
 
     def test_cold_starts_are_programs_of_their_own(self):
         for photo in [["--image", self.tiny / "red.ppm"], ["--size", "40x30"]]:
