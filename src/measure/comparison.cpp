@@ -111,9 +111,7 @@ Timeline compare(const std::vector<Way>& ways, const ComparisonOptions& options,
 
 double block_seconds_for(const MeterFacts& facts) {
   constexpr double kPeriods = 100, kMost = 30, kLeast = 0.1;
-  const double seconds = std::min(kMost, kPeriods * facts.period_seconds);
-  // A hundred periods of a thousandth of a second: the usual block is as long anyway.
-  return seconds <= kLeast ? 0 : seconds;
+  return facts.period_seconds > 0 ? std::clamp(kPeriods * facts.period_seconds, kLeast, kMost) : 0;
 }
 
 }  // namespace maru::measure

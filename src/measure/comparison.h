@@ -48,8 +48,8 @@ struct Timeline {
 Timeline compare(const std::vector<Way>& ways, const ComparisonOptions& options,
                  const Surroundings& surroundings);
 
-// How long a block must be for the meter to tell: 100 of its periods, at most half a minute; 0 where
-// that is less than a tenth of a second.
+// How long a block must be for the meter to tell: 100 of its periods, a tenth of a second at least
+// and half a minute at most; 0 where its period is not known.
 double block_seconds_for(const MeterFacts& facts);
 
 }  // namespace maru::measure

@@ -204,6 +204,40 @@ TEST_F(Bench, ThrottlingClocksAndOthersAreUnstable) {
   EXPECT_NE(text.find("0.8 of 4 cores"), std::string::npos) << text;
 }
 
+TEST_F(Bench, ChecksClaimOnlyWhatTheyLookedAt) {
+  BenchResult result = result_of({way("a", 0.5), way("b", 0.4)}, {});
+  result.device = "cuda";
+  for (Block& block : result.blocks) block.state = {};
+  Check check = drift_check(result);
+  EXPECT_EQ(check.verdict, Check::Verdict::passed);
+  EXPECT_EQ(check.text.find("throttling of the CPU seen"), std::string::npos) << check.text;
+  EXPECT_EQ(check.text.find("within 5 %"), std::string::npos) << check.text;
+  for (const char* part : {"no slope", "not told: throttling of the CPU, throttling of the GPU",
+                           "the CPU's clock", "the GPU's clock", "the load by other programs"})
+    EXPECT_NE(check.text.find(part), std::string::npos) << part << " in " << check.text;
+
+  for (Block& block : result.blocks)
+    block.state = {.cpu_hz = 2e9,
+                   .gpu_hz = {},
+                   .celsius = {},
+                   .throttled_by = {},
+                   .load = 0.1,
+                   .tells_throttling = true};
+  check = drift_check(result);
+  for (const char* part : {"no throttling of the CPU seen", "the CPU's clocks of the ways within 5 %",
+                           "kept 0.1 of 4 cores", "not told: throttling of the GPU, the GPU's clock"})
+    EXPECT_NE(check.text.find(part), std::string::npos) << part << " in " << check.text;
+  result.device = "cpu";
+  EXPECT_EQ(drift_check(result).text.find("not told"), std::string::npos) << drift_check(result).text;
+
+  ComparisonOptions few;
+  few.blocks = 1;
+  result = result_of({way("a", 0.5), way("b", 0.4)}, few);
+  check = drift_check(result);
+  EXPECT_EQ(check.text.find("no slope"), std::string::npos) << check.text;
+  EXPECT_NE(check.text.find("a slope (too few blocks)"), std::string::npos) << check.text;
+}
+
 TEST_F(Bench, WhatAWayThrowsEndsIt) {
   const Way broken{"b", [] { throw std::runtime_error("gone"); }};
   EXPECT_THROW(compare({way("a", 1), broken}, {}, around()), std::runtime_error);
@@ -214,6 +248,8 @@ TEST(BlockSeconds, AHundredPeriodsWithinReason) {
   facts.period_seconds = 0.1;
   EXPECT_DOUBLE_EQ(block_seconds_for(facts), 10);
   facts.period_seconds = 0.001;
+  EXPECT_DOUBLE_EQ(block_seconds_for(facts), 0.1);
+  facts.period_seconds = 0;
   EXPECT_EQ(block_seconds_for(facts), 0);
   facts.period_seconds = 1;
   EXPECT_EQ(block_seconds_for(facts), 30);

@@ -294,13 +294,13 @@ class BenchPage {
   // From the state after each block.
   std::string states() const {
     Clocks cpu, gpu;
-    double celsius = -1e300, load = 0;
+    double celsius = -1e300, load = -1;
     std::set<std::string> throttled;
     for (const Block& block : result_.blocks) {
       cpu.add(block.state.cpu_hz);
       gpu.add(block.state.gpu_hz);
       celsius = std::max(celsius, block.state.celsius.value_or(-1e300));
-      load = std::max(load, block.state.load);
+      load = std::max(load, block.state.load.value_or(-1));
       throttled.insert(block.state.throttled_by.begin(), block.state.throttled_by.end());
     }
     const bool has_gpu = !result_.machine.gpu.empty();
@@ -309,7 +309,8 @@ class BenchPage {
     text += celsius > -1e300
                 ? fmt::format(", {} at most {:.0f} °C", has_gpu ? "GPU" : "hottest zone", celsius)
                 : ", temperature n/a";
-    text += fmt::format(", others kept at most {:.2f} cores busy", load);
+    text += load < 0 ? ", load by others n/a"
+                     : fmt::format(", others kept at most {:.2f} cores busy", load);
     return throttled.empty() ? text
                              : text + fmt::format(", throttled by {}", fmt::join(throttled, ", "));
   }

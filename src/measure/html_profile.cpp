@@ -306,7 +306,9 @@ class ProfilePage {
       facts.emplace_back("roof of " + roof.device, text);
     }
     add_machine(facts, result_.machine);
-    facts.emplace_back("meanwhile", fmt::format("others kept {:.2f} cores busy", result_.state.load));
+    facts.emplace_back("meanwhile", result_.state.load ? fmt::format("others kept {:.2f} cores busy",
+                                                                     *result_.state.load)
+                                                       : "load by others n/a");
     add_meter(facts, result_.meter, result_.meter_absences);
     facts.emplace_back("samples",
                        fmt::format("{} of each step and of the whole run, in turns", result_.runs));

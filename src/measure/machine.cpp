@@ -127,22 +127,24 @@ std::optional<double> hottest(const fs::path& root) {
 }
 
 // Times that x86 was too hot.
-std::uint64_t throttle_count(const fs::path& root) {
-  double count = 0;
+std::optional<std::uint64_t> throttle_count(const fs::path& root) {
+  std::optional<std::uint64_t> count;
   for (const fs::path& core : our_cores(root))
-    count += number_in(core / "thermal_throttle/core_throttle_count").value_or(0);
-  return static_cast<std::uint64_t>(count);
+    if (const auto of_core = number_in(core / "thermal_throttle/core_throttle_count"))
+      count = count.value_or(0) + static_cast<std::uint64_t>(*of_core);
+  return count;
 }
 
 void add_once(std::vector<std::string>& list, const std::string& word) {
   if (std::ranges::find(list, word) == list.end()) list.push_back(word);
 }
 
-// What boards say of themselves, now.
-void add_throttles(const fs::path& root, std::vector<std::string>& reasons) {
+// What boards say of themselves, now; false where they say nothing.
+bool add_throttles(const fs::path& root, std::vector<std::string>& reasons) {
   // Raspberry Pi: bits 0 to 3 are now (documentation of vcgencmd get_throttled), the others history.
   const std::string pi = text_in(root / "sys/devices/platform/soc/soc:firmware/get_throttled");
-  if (!pi.empty()) {
+  bool tells = !pi.empty();
+  if (tells) {
     const unsigned long bits = std::strtoul(pi.c_str(), nullptr, 16);
     if ((bits & 1U) != 0) add_once(reasons, "undervoltage");
     if ((bits & 2U) != 0) add_once(reasons, "frequency cap");
@@ -155,8 +157,11 @@ void add_throttles(const fs::path& root, std::vector<std::string>& reasons) {
     const bool slows = type.find("cpufreq") != std::string::npos ||
                        type.find("devfreq") != std::string::npos ||
                        type.find("throttle") != std::string::npos || type == "Processor";
-    if (slows && number_in(device / "cur_state").value_or(0) > 0) add_once(reasons, "thermal");
+    const std::optional<double> now = slows ? number_in(device / "cur_state") : std::nullopt;
+    tells = tells || now;
+    if (now.value_or(0) > 0) add_once(reasons, "thermal");
   }
+  return tells;
 }
 
 std::uint64_t memory_bytes(const fs::path& root) {
@@ -191,10 +196,10 @@ std::string system_name(const fs::path& root) {
 }
 
 // Threads that run now, less ours.
-double running_of_others(const fs::path& root) {
+std::optional<double> running_of_others(const fs::path& root) {
   std::istringstream words(text_in(root / "proc/loadavg"));
   std::string skipped, threads;
-  words >> skipped >> skipped >> skipped >> threads;
+  if (!(words >> skipped >> skipped >> skipped >> threads)) return std::nullopt;
   int ours = 0;
   for (const fs::path& task : entries(root / "proc/self/task", "")) {
     const std::string stat = text_in(task / "stat");
@@ -251,10 +256,12 @@ MachineState machine_state(const Nvml* nvml, const fs::path& root) {
   MachineState state;
   state.cpu_hz = cpu_hz(root);
   state.celsius = hottest(root);
-  add_throttles(root, state.throttled_by);
+  state.tells_throttling = add_throttles(root, state.throttled_by);
+  if (throttle_count(root)) state.tells_throttling = true;
   state.load = running_of_others(root);
   if (nvml != nullptr) {
     state.gpu_hz = nvml->clock_hz();
+    state.gpu_tells_throttling = nvml->tells_throttling();
     if (const auto celsius = nvml->celsius()) state.celsius = celsius;
     for (const std::string& reason : nvml->throttled_by()) add_once(state.throttled_by, reason);
   }
@@ -266,7 +273,7 @@ MachineWatch::MachineWatch(const Nvml* nvml, fs::path root) : nvml_(nvml), root_
 }
 
 MachineWatch::Counts MachineWatch::count() const {
-  return {now_seconds(), busy_seconds(root_), own_seconds(), throttle_count(root_)};
+  return {now_seconds(), busy_seconds(root_), own_seconds(), throttle_count(root_).value_or(0)};
 }
 
 void MachineWatch::start() { start_ = count(); }
@@ -276,9 +283,12 @@ MachineState MachineWatch::look() {
   MachineState state = machine_state(nvml_, root_);
   const double seconds = now.seconds - start_.seconds;
   // Ticks are of 10 ms: over less than a few of them they say nothing.
-  if (now.busy && start_.busy && seconds > 0) {
+  constexpr double kShortest = 0.1;
+  if (seconds < kShortest) {
+    state.load.reset();
+  } else if (now.busy && start_.busy) {
     const double others = (*now.busy - *start_.busy) - (now.own - start_.own);
-    state.load = seconds < 0.1 ? 0 : std::max(0.0, others / seconds);
+    state.load = std::max(0.0, others / seconds);
   }
   if (now.throttles > start_.throttles) add_once(state.throttled_by, "thermal");
   return state;

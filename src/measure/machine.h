@@ -28,7 +28,11 @@ struct MachineState {
   std::optional<double> gpu_hz;
   std::optional<double> celsius;          // the hottest zone of the chip, or of the GPU that works
   std::vector<std::string> throttled_by;  // empty: not throttled, or nothing tells
-  double load = 0;  // of others: how many of the cores that we may use they keep busy
+  // Of others: how many of the cores that we may use they keep busy.
+  std::optional<double> load;
+  // Whether the system tells that its clocks were lowered: of the CPU or board, and of the GPU that
+  // works.
+  bool tells_throttling = false, gpu_tells_throttling = false;
 };
 
 MachineFacts machine_facts(const Nvml* nvml, const std::filesystem::path& root = "/");
@@ -41,7 +45,8 @@ class MachineWatch {
   explicit MachineWatch(const Nvml* nvml, std::filesystem::path root = "/");
   // From here on, for the next look().
   void start();
-  // The state now; its load, and what counters say was throttled, are since start().
+  // The state now; its load, and what counters say was throttled, are since start(). Over less than
+  // 0.1 s the load is not known.
   MachineState look();
 
  private:

@@ -42,7 +42,8 @@ TEST_F(MachineTest, NothingIsToldByAnEmptyTree) {
   EXPECT_FALSE(state.cpu_hz);
   EXPECT_FALSE(state.celsius);
   EXPECT_TRUE(state.throttled_by.empty());
-  EXPECT_EQ(state.load, 0);
+  EXPECT_FALSE(state.load);
+  EXPECT_FALSE(state.tells_throttling);
 }
 
 TEST_F(MachineTest, APersonalComputer) {
@@ -109,7 +110,10 @@ TEST_F(MachineTest, ThrottlingSinceTheStartIsSeen) {
   core(0, "performance", "3000000");
   const char* count = "sys/devices/system/cpu/cpu0/thermal_throttle/core_throttle_count";
   file(count, "7\n");
+  file("proc/stat", "cpu0 1 2 3 4 5 6 7\n");
   MachineWatch watch(nullptr, root_);
+  EXPECT_FALSE(watch.look().load) << "over less than 0.1 s";
+  EXPECT_TRUE(watch.look().tells_throttling);
   EXPECT_TRUE(watch.look().throttled_by.empty());
   file(count, "8\n");
   EXPECT_EQ(watch.look().throttled_by, std::vector<std::string>{"thermal"});

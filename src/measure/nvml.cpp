@@ -157,9 +157,15 @@ std::optional<double> Nvml::celsius() const {
   return *degrees;
 }
 
+std::optional<unsigned long long> Nvml::clock_reasons() const {
+  const auto bits = state_->ask<unsigned long long>("nvmlDeviceGetCurrentClocksEventReasons");
+  return bits ? bits : state_->ask<unsigned long long>("nvmlDeviceGetCurrentClocksThrottleReasons");
+}
+
+bool Nvml::tells_throttling() const { return clock_reasons().has_value(); }
+
 std::vector<std::string> Nvml::throttled_by() const {
-  auto bits = state_->ask<unsigned long long>("nvmlDeviceGetCurrentClocksEventReasons");
-  if (!bits) bits = state_->ask<unsigned long long>("nvmlDeviceGetCurrentClocksThrottleReasons");
+  const auto bits = clock_reasons();
   std::vector<std::string> reasons;
   if (!bits) return reasons;
   // Idling and clocks that somebody has set (0x1, 0x2, 0x10, 0x100) are no throttling.

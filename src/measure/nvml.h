@@ -31,9 +31,11 @@ class Nvml {
   // Why the clock is lower than it could be: "thermal", "power", "hardware"; empty: it is not.
   // Idling is no reason.
   std::vector<std::string> throttled_by() const;
+  bool tells_throttling() const;  // whether it says so at all
 
  private:
   struct State;
+  std::optional<unsigned long long> clock_reasons() const;
   explicit Nvml(std::unique_ptr<State> state);
   std::unique_ptr<State> state_;
 };

@@ -76,7 +76,7 @@ std::string json_of(const ProfileResult& result) {
               {"precision", result.model.precision},
               {"batch", result.model.batch}}},
             {"machine", json_of(result.machine)},
-            {"others_load", result.state.load},
+            {"others_load", json_of(result.state.load)},
             {"cpu_hz", json_of(result.state.cpu_hz)},
             {"gpu_hz", json_of(result.state.gpu_hz)},
             {"celsius", json_of(result.state.celsius)},

@@ -162,6 +162,8 @@ void fields(auto& io, Of<MachineState> auto& it) {
   io("celsius", it.celsius);
   io("throttled_by", it.throttled_by);
   io("load", it.load);
+  io("tells_throttling", it.tells_throttling);
+  io("gpu_tells_throttling", it.gpu_tells_throttling);
 }
 void fields(auto& io, Of<MeterFacts> auto& it) {
   io("name", it.name);

@@ -8,6 +8,7 @@
 
 #include "base/text.h"
 #include "measure/statistics.h"
+#include "measure/summary.h"
 
 namespace maru::measure {
 namespace {
@@ -95,8 +96,13 @@ std::string state_text(const BenchResult& result) {
   text += ", temperature ";
   text +=
       celsius.empty() ? kUnknown : fmt::format("up to {:.0f} C", *std::ranges::max_element(celsius));
-  text += throttled.empty() ? ", no throttling seen"
-                            : fmt::format(", throttled by {}", fmt::join(throttled, ", "));
+  const auto tells = [](const Block& block) {
+    return block.state.tells_throttling || block.state.gpu_tells_throttling;
+  };
+  if (!throttled.empty())
+    text += fmt::format(", throttled by {}", fmt::join(throttled, ", "));
+  else
+    text += std::ranges::any_of(result.blocks, tells) ? ", no throttling seen" : ", throttling n/a";
   return text;
 }
 
@@ -113,6 +119,10 @@ std::string meter_text(const BenchResult& result) {
                                  to_string(meter.boundary), to_string(meter.grade));
   if (meter.period_seconds > 0)
     text += fmt::format(", new every {} ms", figure(meter.period_seconds * kMilli));
+  if (meter.resolution_joules > 0)
+    text += fmt::format(", in steps of {} mJ", figure(meter.resolution_joules * kMilli));
+  if (meter.resolution_watts > 0)
+    text += fmt::format(", in steps of {} mW", figure(meter.resolution_watts * kMilli));
   if (!meter.blind.empty()) text += "; does not see " + meter.blind;
   return text;
 }
@@ -224,7 +234,7 @@ Rows of_ways(const BenchResult& result) {
   stage("stages, ms an image: decode", &Stages::decode);
   stage("  copy in", &Stages::copy_in);
   stage("  preprocess", &Stages::preprocess);
-  stage("  infer", &Stages::infer);
+  stage("  infer (the rest)", &Stages::infer);
   stage("  copy out", &Stages::copy_out);
   row("answer", [](const WayResult& way) { return fmt::format("{} {:.4f}", way.label, way.score); });
   return rows;
@@ -251,10 +261,15 @@ std::string verdict_text(Check::Verdict verdict) {
 }
 
 std::string width_note(const BenchResult& result) {
-  if (result.method.blocks >= kEnoughBlocks) return {};
-  return fmt::format(
-      "Intervals of fewer than {} blocks hold the truth less often than 95 times of 100.\n",
-      kEnoughBlocks);
+  std::string text;
+  if (result.method.blocks % 2 != 0 && result.ways.size() > 1)
+    text =
+        "An odd number of blocks: the last round has no reverse, and a drift is in the ratio by it.\n";
+  if (result.method.blocks >= kEnoughBlocks) return text;
+  return text +
+         fmt::format(
+             "Intervals of fewer than {} blocks hold the truth less often than 95 times of 100.\n",
+             kEnoughBlocks);
 }
 
 std::string saved(double before, double now) {
@@ -343,7 +358,7 @@ std::string csv_of(const BenchResult& result) {
     const std::string tail = fmt::format(
         "{},{},{},{},{},{},{},{},{}\n", block.begin, block.end, block.runs, number(block.joules),
         number(state.cpu_hz), number(state.gpu_hz), number(state.celsius),
-        csv_cell(fmt::format("{}", fmt::join(state.throttled_by, " "))), state.load);
+        csv_cell(fmt::format("{}", fmt::join(state.throttled_by, " "))), number(state.load));
     for (std::size_t run = 0; run < block.seconds.size(); ++run)
       text += fmt::format("{},{},{},{},{}", i, csv_cell(result.ways[block.way].name), run,
                           block.seconds[run], tail);
@@ -352,13 +367,17 @@ std::string csv_of(const BenchResult& result) {
 }
 
 std::string paper_of(const BenchResult& result) {
-  const auto find = [&](std::string_view name, std::size_t otherwise) -> const WayResult& {
+  const auto find = [&](std::string_view name, std::size_t otherwise) {
     const auto found = std::ranges::find(result.ways, name, &WayResult::name);
-    return found != result.ways.end() ? *found : result.ways[otherwise];
+    return found == result.ways.end() ? otherwise
+                                      : static_cast<std::size_t>(found - result.ways.begin());
   };
   if (result.ways.size() < 2)
     return "The experiment compares two ways; here is only " + result.ways[0].name + ".\n";
-  const WayResult &copy = find("copy", 0), &zero = find("zero-copy", 1);
+  const std::size_t first = find("copy", 0);
+  std::size_t second = find("zero-copy", first);
+  if (second == first) second = first == 0 ? 1 : 0;
+  const WayResult &copy = result.ways[first], &zero = result.ways[second];
   std::uint64_t runs = 0;
   for (const Block& block : result.blocks)
     if (&result.ways[block.way] == &copy) runs += block.runs;
@@ -376,6 +395,13 @@ std::string paper_of(const BenchResult& result) {
                        {"time, ms an image", figure(ms_copy), figure(ms_zero), saved(ms_copy, ms_zero)},
                        {"energy, mWh an image", known(mwh_copy), known(mwh_zero),
                         has_energy ? saved(*mwh_copy, *mwh_zero) : kUnknown}});
+  const auto before = block_medians(result, first), now = block_medians(result, second);
+  if (!now.empty() && now.size() == before.size()) {
+    const Interval ratio = ratio_of(now, before);
+    text += fmt::format("\n{} / {}, time: {}{}\n", zero.name, copy.name, figure(ratio),
+                        ratio.low <= 1 && ratio.high >= 1 ? ": no difference shown" : "");
+  }
+  if (result.is_unstable()) text += "UNSTABLE: the ways did not meet the same machine.\n";
   text += "\npublished in 2016: GoogLeNet on a Jetson TK1, mean of 100 runs\n\n";
   text += plain_table({{"", "copy", "zero-copy", "saved"},
                        {"time, ms an image", "460", "410", saved(0.46, 0.41)},
@@ -388,8 +414,9 @@ std::string paper_of(const BenchResult& result) {
     text += "Energy is n/a: there is no meter.\n";
   else if (has_energy)
     text += fmt::format(
-        "Energy here is gross, at the boundary {} ({}); the experiment's meter saw the whole board.\n",
-        to_string(result.meter->boundary), to_string(result.meter->grade));
+        "Energy here is gross, at the boundary {} ({}){}; the experiment's meter was at the wall.\n",
+        to_string(result.meter->boundary), to_string(result.meter->grade),
+        result.meter->blind.empty() ? "" : ", and does not see " + result.meter->blind);
   return text;
 }
 

@@ -37,7 +37,7 @@ TEST(ResultText, SaysAllThatOneMustKnow) {
                                      "at least 100 runs of each way",
                                      "blocks of at least 10.00 s",
                                      "jetson: VDD_IN of ina3221; boundary module, measured",
-                                     "new every 100.0 ms; does not see the fan",
+                                     "new every 100.0 ms, in steps of 1.000 mW; does not see the fan",
                                      "idle takes 4.000 W",
                                      "auto is left out",
                                      "zero-copy / copy  0.8",
@@ -82,6 +82,26 @@ TEST(ResultText, ThePapersOwnTable) {
   expect_in(text, {"mean of 102 runs", "time, ms an image       5.248", "19.9 %",
                    "energy, mWh an image  0.01458", "460", "410", "10.9 %", "0.58", "0.37", "36.2 %",
                    "########"});
+}
+
+TEST(ResultText, ThePapersTableIsOfTwoWays) {
+  BenchResult result = test_result();
+  expect_in(paper_of(result),
+            {"zero-copy / copy, time: 0.8", "UNSTABLE", "does not see the fan", "at the wall"});
+  result.ways[0].name = "auto";  // auto, zero-copy
+  expect_in(paper_of(result), {"zero-copy / auto, time: 0.8"});
+  result.ways[1].name = "copy";  // auto, copy
+  expect_in(paper_of(result), {"auto / copy, time: 1.2"});
+  result.ways[0].name = "zero-copy";
+  result.ways[1].name = "auto";
+  expect_in(paper_of(result), {"auto / zero-copy, time: 0.8"});
+  for (Block& block : result.blocks) block.seconds.assign(2, block.begin + 1);
+  expect_in(paper_of(result), {"no difference shown"});
+}
+
+TEST(ResultText, AnOddRoundIsSaidToBe) {
+  EXPECT_NE(text_of(test_result(7)).find("odd number of blocks"), std::string::npos);
+  EXPECT_EQ(text_of(test_result(6)).find("odd number of blocks"), std::string::npos);
 }
 
 TEST(ResultText, CsvHasALineARun) {

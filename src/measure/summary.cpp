@@ -58,21 +58,33 @@ class Drift {
   explicit Drift(const BenchResult& result) : result_(result) {
     look_for_throttling();
     look_at_clocks(&MachineState::cpu_hz, "CPU");
-    look_at_clocks(&MachineState::gpu_hz, "GPU");
+    if (is_on_gpu()) look_at_clocks(&MachineState::gpu_hz, "GPU");
     look_at_load();
     look_at_slope();
   }
 
   Check check() const {
-    if (reasons_.empty())
-      return {
-          "drift", Check::Verdict::passed,
-          std::string("no throttling seen, clocks of the ways within 5 %, no slope over the blocks") +
-              (clocks_known_ ? "" : " (this machine does not tell its clocks)")};
-    return {"drift", Check::Verdict::unstable, fmt::format("{}", fmt::join(reasons_, "; "))};
+    const bool is_fine = reasons_.empty();
+    std::string text = fmt::format("{}", fmt::join(is_fine ? seen_ : reasons_, "; "));
+    if (!untold_.empty())
+      text += fmt::format("{}not told: {}", text.empty() ? "" : "; ", fmt::join(untold_, ", "));
+    return {"drift", is_fine ? Check::Verdict::passed : Check::Verdict::unstable, text};
   }
 
  private:
+  bool is_on_gpu() const { return !result_.device.starts_with("cpu"); }
+
+  bool all(bool MachineState::*fact) const {
+    return std::ranges::all_of(result_.blocks, [&](const Block& b) { return b.state.*fact; });
+  }
+
+  void note_throttling(const char* whose, bool is_told) {
+    if (is_told)
+      seen_.push_back(fmt::format("no throttling of the {} seen", whose));
+    else
+      untold_.push_back(fmt::format("throttling of the {}", whose));
+  }
+
   void look_for_throttling() {
     std::size_t blocks = 0;
     std::vector<std::string> by;
@@ -84,6 +96,8 @@ class Drift {
     if (blocks > 0)
       reasons_.push_back(fmt::format("throttled ({}) at {} of {} blocks", fmt::join(by, ", "), blocks,
                                      result_.blocks.size()));
+    note_throttling("CPU", all(&MachineState::tells_throttling));
+    if (is_on_gpu()) note_throttling("GPU", all(&MachineState::gpu_tells_throttling));
   }
 
   void look_at_clocks(std::optional<double> MachineState::*clock, const char* whose) {
@@ -95,32 +109,45 @@ class Drift {
         if (block.way == way && block.state.*clock) clocks.push_back(*(block.state.*clock));
       if (!clocks.empty()) medians.push_back(median(clocks));
     }
-    if (medians.empty()) return;
-    clocks_known_ = true;
+    if (medians.size() < result_.ways.size()) untold_.push_back(fmt::format("the {}'s clock", whose));
+    if (medians.size() < 2) return;
     const auto [least, most] = std::ranges::minmax(medians);
     if (most > kApart * least)
       reasons_.push_back(
           fmt::format("the {}'s clock was {:.0f} MHz after one way's blocks and {:.0f} MHz "
                       "after another's",
                       whose, least * 1e-6, most * 1e-6));
+    else if (medians.size() == result_.ways.size())
+      seen_.push_back(fmt::format("the {}'s clocks of the ways within 5 %", whose));
   }
 
   void look_at_load() {
     constexpr double kShare = 0.1;
     std::vector<double> loads;
-    for (const Block& block : result_.blocks) loads.push_back(block.state.load);
+    for (const Block& block : result_.blocks)
+      if (block.state.load) loads.push_back(*block.state.load);
     const int cores = result_.machine.cores;
-    if (cores < 1 || loads.empty() || mean(loads) <= kShare * cores) return;
-    reasons_.push_back(fmt::format("other programs kept {:.1f} of {} cores busy", mean(loads), cores));
+    if (cores < 1 || loads.empty()) {
+      untold_.emplace_back("the load by other programs (blocks of less than 0.1 s do not show it)");
+      return;
+    }
+    const bool is_much = mean(loads) > kShare * cores;
+    (is_much ? reasons_ : seen_)
+        .push_back(fmt::format("other programs kept {:.1f} of {} cores busy", mean(loads), cores));
   }
 
-  // Least squares of the blocks' medians, each relative to its way's, over time.
   void look_at_slope() {
+    if (!has_slope()) untold_.emplace_back("a slope (too few blocks)");
+  }
+
+  // Whether it could be looked at. Least squares of the blocks' medians, each relative to its way's,
+  // over time.
+  bool has_slope() {
     constexpr double kShare = 0.02, kChance = 0.995;
     std::vector<double> at, value;
     for (std::size_t way = 0; way < result_.ways.size(); ++way) {
       const std::vector<double> medians = block_medians(result_, way);
-      if (medians.size() < 2) return;
+      if (medians.size() < 2) return false;
       const double middle = median(medians);
       std::size_t index = 0;
       for (const Block& block : result_.blocks) {
@@ -130,7 +157,7 @@ class Drift {
       }
     }
     const std::size_t parameters = 1 + result_.ways.size();  // the slope, and each way's level
-    if (at.size() < parameters + 2) return;
+    if (at.size() < parameters + 2) return false;
     const double middle_at = mean(at), middle = mean(value);
     double xx = 0, xy = 0, yy = 0;
     for (std::size_t i = 0; i < at.size(); ++i) {
@@ -140,19 +167,21 @@ class Drift {
       yy += y * y;
     }
     const auto [first, last] = std::ranges::minmax(at);
-    if (xx <= 0) return;
+    if (xx <= 0) return false;
     const double slope = xy / xx, rise = slope * (last - first);
     const std::size_t freedom = at.size() - parameters;
     const double left = std::max(0.0, yy - slope * xy) / static_cast<double>(freedom);
     const bool is_chance = std::abs(slope) <= student_quantile(kChance, freedom) * std::sqrt(left / xx);
-    if (std::abs(rise) <= kShare || is_chance) return;
-    reasons_.push_back(fmt::format("runs became {} by {} from the first to the last block",
-                                   rise > 0 ? "slower" : "faster", percent(std::abs(rise))));
+    if (std::abs(rise) <= kShare || is_chance)
+      seen_.emplace_back("no slope over the blocks");
+    else
+      reasons_.push_back(fmt::format("runs became {} by {} from the first to the last block",
+                                     rise > 0 ? "slower" : "faster", percent(std::abs(rise))));
+    return true;
   }
 
   const BenchResult& result_;
-  std::vector<std::string> reasons_;
-  bool clocks_known_ = false;
+  std::vector<std::string> reasons_, seen_, untold_;
 };
 
 }  // namespace

@@ -19,7 +19,8 @@ void summarise(BenchResult& result);
 std::vector<double> block_medians(const BenchResult& result, std::size_t way);
 std::vector<double> block_joules(const BenchResult& result, std::size_t way);
 
-// Whether the ways can be compared. Unstable, with the reasons, when
+// Whether the ways can be compared; the text says what was looked at, and what the machine did not tell
+// or the blocks were too few or short to show. Unstable, with the reasons, when
 // - the clock was lowered (throttled) at any block,
 // - the clocks of two ways' blocks differ by more than 5 % in the median,
 // - others kept more than a tenth of our cores busy, in the mean of all blocks,

@@ -64,7 +64,7 @@ inline BenchResult test_result(std::size_t blocks = 6, double scale = 1) {
     block.end = clock;
     block.joules = 10 * block.sum;
     block.uncertainty_joules = 0.01 * *block.joules;
-    block.state = {2.4e9, 1.1e9, 51.5, {}, 0.02};
+    block.state = {2.4e9, 1.1e9, 51.5, {}, 0.02, true, true};
     result.blocks.push_back(block);
     result.power.push_back({clock, 10 * clock, 10});
   }

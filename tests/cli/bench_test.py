@@ -108,6 +108,7 @@ class Bench(unittest.TestCase):
         self.assertEqual(result["ways"][0]["label"], "red")
         self.assertIsNone(result["ways"][0]["stages"]["decode"])
         self.assertTrue(any("writing the photo" in note for note in result["notes"]))
+        self.assertEqual(sum("no stage has it" in note for note in result["notes"]), 3)
 
     def test_cold_starts_are_programs_of_their_own(self):
         for photo in [["--image", self.tiny / "red.ppm"], ["--size", "40x30"]]:
@@ -145,6 +146,27 @@ class Bench(unittest.TestCase):
         self.assertIsNotNone(result["ways"][0]["joules"])
         self.assertGreater(len(result["power"]), 10)
 
+    def test_a_meter_that_fails_midway_costs_no_times(self):
+        calls = self.dir / "calls"
+        meter = self.dir / "joules.sh"
+        for good in [3, 60]:  # before the first window, and within it
+            calls.write_text("")
+            meter.write_text(f"#!/bin/sh\necho >>{calls}\nn=$(wc -l <{calls})\n[ $n -le {good} ] && echo $n\n")
+            meter.chmod(0o755)
+            result = self.result("--meter", f"command:{meter}", "--compare", "copy,auto", "--blocks", "1")
+            self.assertIsNone(result["meter"])
+            self.assertIsNone(result["idle_watts"])
+            self.assertEqual(result["power"], [])
+            self.assertEqual([absence["name"] for absence in result["meter_absences"]], ["command"])
+            self.assertIn("failed midway", result["meter_absences"][0]["why"])
+            self.assertTrue(any("failed midway" in note for note in result["notes"]), result["notes"])
+            self.assertEqual(len(result["blocks"]), 2)
+            for block in result["blocks"]:
+                self.assertIsNone(block["joules"])
+            for way in result["ways"]:
+                self.assertGreater(way["median"]["value"], 0)
+                self.assertIsNone(way["joules"])
+
     def test_files_are_written_and_nothing_else(self):
         out = self.bench("--json", self.dir / "a.json", "--csv", self.dir / "a.csv")
         self.assertIn("median", out)
@@ -154,6 +176,14 @@ class Bench(unittest.TestCase):
         self.assertEqual(len(rows), sum(len(block["seconds"]) for block in result["blocks"]))
         self.assertEqual(float(rows[0]["seconds"]), result["blocks"][0]["seconds"][0])
         self.assertEqual(rows[0]["block_joules"], "")
+
+    def test_a_file_that_cannot_be_written_costs_no_other(self):
+        code, out, err = maru("bench", "--model", self.tiny, "--device", "cpu", *FAST, "--json", "/dev/full", "--csv",
+                              self.dir / "a.csv")
+        self.assertEqual(code, 1, err)
+        self.assertIn("/dev/full", err)
+        self.assertIn("median", out)
+        self.assertTrue((self.dir / "a.csv").is_file())
 
     def test_html_is_one_page(self):
         self.bench("--html", self.dir / "a.html", "--svg", self.dir / "a.svg", "--compare", "copy,auto")

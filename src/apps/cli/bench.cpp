@@ -1,4 +1,6 @@
 // maru bench: the ways to use memory, side by side: time and energy.
+#include <unistd.h>
+
 #include <filesystem>
 #include <string>
 #include <vector>
@@ -48,13 +50,13 @@ class Bench final : public Verb {
     const BenchRequest request = to_request();
     check_reports();
     const measure::BenchResult result = run_bench(request);
-    write_reports(out, result);
+    const bool is_written = write_reports(out, result);
     for (const measure::Check& check : result.checks)
       if (check.verdict == measure::Check::Verdict::failed) {
         complain(fmt::format("{}: {}", check.name, check.text));
         return 1;
       }
-    return 0;
+    return is_written ? 0 : 1;
   }
 
  private:
@@ -161,6 +163,8 @@ class Bench final : public Verb {
       if (fs::is_directory(name) || !fs::is_directory(folder))
         throw Error(option, "a file in a folder that is there", fmt::format("\"{}\"", name),
                     "another name");
+      if (!fs::exists(name) && ::access(folder.c_str(), W_OK) != 0)
+        throw Error(option, "a folder that can be written to", folder.string(), "another folder");
     }
     if (on_output > 1)
       throw UsageError("-", "one of --json, --csv, --html and --svg on standard output",
@@ -169,26 +173,35 @@ class Bench final : public Verb {
       throw UsageError("-", "standard output for one report", "--markdown or --paper, too", "a file");
   }
 
-  void write_reports(Output& out, const measure::BenchResult& result) const {
-    bool is_taken = false;
+  // Standard output first, so that a file that cannot be written costs nothing else; false then.
+  bool write_reports(Output& out, const measure::BenchResult& result) const {
+    const auto is_output = [](const std::string& name) { return name == "-"; };
+    if (!is_output(json_) && !is_output(csv_) && !is_output(html_) && !is_output(svg_)) {
+      out.write(markdown_ ? measure::markdown_of(result) : measure::text_of(result));
+      if (paper_)
+        out.write((markdown_ ? "\n```\n" : "\n") + measure::paper_of(result) +
+                  (markdown_ ? "```\n" : ""));
+      out.flush();
+    }
+    bool is_written = true;
     const auto report = [&](const std::string& name, auto&& text) {
       if (name.empty()) return;
       if (name == "-") {
-        is_taken = true;
         out.write(text(result));
-      } else {
+        return;
+      }
+      try {
         write_file(name, text(result));
+      } catch (const Error& error) {
+        complain(error.what());
+        is_written = false;
       }
     };
     report(json_, [](const auto& r) { return measure::to_json(r); });
     report(csv_, [](const auto& r) { return measure::csv_of(r); });
     report(html_, [](const auto& r) { return measure::html_of(r); });
     report(svg_, [](const auto& r) { return measure::figure_of(r); });
-    if (is_taken) return;
-    out.write(markdown_ ? measure::markdown_of(result) : measure::text_of(result));
-    if (paper_)
-      out.write((markdown_ ? "\n```\n" : "\n") + measure::paper_of(result) +
-                (markdown_ ? "```\n" : ""));
+    return is_written;
   }
 
   int compare_files(Output& out) const {
@@ -209,7 +222,7 @@ class Bench final : public Verb {
       if (!json_.empty()) write_file(json_, measure::to_json(found));
     }
     if (!factor_ || !found.is_slower(static_cast<double>(*factor_))) return 0;
-    complain(fmt::format("slower: the whole interval of a way lies above {}", *factor_));
+    complain(fmt::format("not shown to be within a factor of {}: see above", *factor_));
     return 1;
   }
 

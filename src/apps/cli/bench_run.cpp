@@ -16,6 +16,7 @@
 #include "api/model_state.h"
 #include "apps/cli/cold_start.h"
 #include "apps/cli/command_line.h"
+#include "apps/cli/gpu_number.h"
 #include "apps/cli/model_flags.h"
 #include "apps/cli/output.h"
 #include "base/error.h"
@@ -24,6 +25,7 @@
 #include "measure/machine.h"
 #include "measure/nvml.h"
 #include "measure/recorder.h"
+#include "measure/result_text.h"
 #include "measure/statistics.h"
 #include "measure/summary.h"
 
@@ -62,22 +64,6 @@ void identify(const std::filesystem::path& weights, BenchResult::Model& model) {
       ::crc32_z(0, reinterpret_cast<const Bytef*>(file.bytes().data()), file.bytes().size());
   model.crc32 = fmt::format("{:08x}", sum);
   model.weights_bytes = file.bytes().size();
-}
-
-// NVML's number of the GPU that a device of the CUDA backend is; CUDA_VISIBLE_DEVICES renumbers them.
-std::optional<int> gpu_of(std::string_view device) {
-  if (device != "cuda" && !device.starts_with("cuda:")) return std::nullopt;
-  int ordinal = device == "cuda" ? 0 : std::atoi(std::string(device.substr(5)).c_str());
-  const char* visible = std::getenv("CUDA_VISIBLE_DEVICES");
-  if (visible == nullptr) return ordinal;
-  for (const char* at = visible; *at != '\0';) {
-    char* end = nullptr;
-    const long number = std::strtol(at, &end, 10);
-    if (end == at) break;  // by identifiers, which tell no number
-    if (ordinal-- == 0) return static_cast<int>(number);
-    at = *end == ',' ? end + 1 : end;
-  }
-  return 0;
 }
 
 class Run {
@@ -133,7 +119,9 @@ class Run {
                                      "--memory",  name,
                                      "--top",     "1",
                                      "--device",  request_.options.device,
-                                     "--threads", std::to_string(request_.options.threads)};
+                                     "--threads", std::to_string(request_.options.threads),
+                                     "--batch",   std::to_string(request_.options.batch)};
+      if (request_.options.tune) words.emplace_back("--tune");
       if (request_.options.precision) {
         words.emplace_back("--precision");
         words.emplace_back(to_string(*request_.options.precision));
@@ -144,8 +132,9 @@ class Run {
       }
       try {
         cli::start_cold(words);  // what is kept on disk is there from now on
-      } catch (const Error&) {
-        continue;  // opening the way says why
+      } catch (const Error& error) {
+        result_.notes.push_back(fmt::format("cold start of {} is n/a: {}", name, error.what()));
+        continue;
       }
       ways.push_back({name, [this, name, words] {
                         const ColdStart start = cli::start_cold(words);
@@ -182,7 +171,12 @@ class Run {
     result_.device_description = device.description();
     result_.model.precision = to_string(first.precision());
     result_.model.batch = first.batch();
-    gpu_ = gpu_of(device.name());
+    gpu_ = gpu_number(device.name(), std::getenv("CUDA_VISIBLE_DEVICES"));
+    const bool is_hidden = !gpu_ && device.name().starts_with("cuda");
+    const char* const hidden = "CUDA_VISIBLE_DEVICES does not tell the GPU's number";
+    if (is_hidden)
+      result_.notes.push_back(
+          fmt::format("the GPU's clock, temperature and memory are n/a: {}", hidden));
     MeterOptions options;
     options.gpu = gpu_;
     options.worker = worker_of(device);
@@ -192,6 +186,10 @@ class Run {
       if (!nvml_) result_.notes.push_back("the GPU's clock, temperature and memory are n/a: " + why);
     }
     result_.machine = machine_facts(nvml_.get());
+    if (is_hidden && request_.meter == "auto") {  // any other meter would miss the GPU
+      result_.meter_absences.push_back({"nvml", hidden, "CUDA_VISIBLE_DEVICES=0, or another number"});
+      return;
+    }
     meter_ = open_meter(request_.meter, options, result_.meter_absences);
     if (!meter_) return;
     result_.meter = meter_->facts();
@@ -217,7 +215,11 @@ class Run {
       way.name = policy.name;
       const auto after = used_bytes();
       way.peak_device_bytes = ways_.back()->planned_bytes();
-      if (before && after && *after > *before) way.peak_device_bytes = *after - *before;
+      if (before && after && *after > *before)
+        way.peak_device_bytes = *after - *before;
+      else if (way.peak_device_bytes)
+        result_.notes.push_back(fmt::format(
+            "peak memory, device, of {} is that of its plan (planned), not measured", way.name));
       if (const auto cold = cold_.find(way.name); cold != cold_.end()) {
         way.cold_start = cold->second;
         way.peak_host_bytes = cold_peak_[way.name];
@@ -271,10 +273,11 @@ class Run {
       options.idle_seconds = std::clamp(100 * result_.meter->period_seconds, kLeast, kMost);
       options.settle_seconds = kSettle;
       recorder = std::make_unique<Recorder>(*meter_);
-      around.open = [&] { recorder->open(); };
-      around.close = [&] { recorder->close(); };
+      around.open = [&] { with_meter(recorder, &Recorder::open); };
+      around.close = [&] { with_meter(recorder, &Recorder::close); };
     }
-    around.sleep = [](double seconds) {
+    around.sleep = [&](double seconds) {
+      if (!recorder) return;  // only for the meter's sake
       std::this_thread::sleep_for(std::chrono::duration<double>(seconds));
     };
     MachineWatch watch(nvml_.get());
@@ -285,11 +288,25 @@ class Run {
     Timeline line = compare(ways, options, around);
     result_.method.order = line.order;
     result_.blocks = std::move(line.blocks);
-    if (recorder) {
-      recorder->finish();
-      take_energy(*recorder, line.zero);
-    }
+    with_meter(recorder, &Recorder::finish);
+    if (recorder) take_energy(*recorder, line.zero);
     summarise(result_);
+  }
+
+  // A meter that fails midway takes its energy with it, and no times.
+  void with_meter(std::unique_ptr<Recorder>& recorder, void (Recorder::*act)()) {
+    if (!recorder) return;
+    try {
+      (*recorder.*act)();
+    } catch (const Error& error) {
+      recorder.reset();
+      const std::string name = result_.meter->name;
+      result_.meter.reset();
+      result_.meter_absences.push_back({name, fmt::format("it failed midway: {}", error.what()), ""});
+      result_.notes.push_back(fmt::format(
+          "energy is n/a, since the meter {} failed midway; times are not touched by it", name));
+      complain(fmt::format("meter {} failed midway: {}", name, error.what()));
+    }
   }
 
   void take_energy(const Recorder& recorder, double zero) {
@@ -329,7 +346,12 @@ class Run {
       const Score best = open.best();
       way.label = best.label.empty() ? fmt::format("class {}", best.index) : std::string(best.label);
       way.score = static_cast<double>(best.score);
-      way.stages = open.stages(photo, way.median.value);
+      const double writing = request_.write_photo ? open.write_seconds(photo) : 0;
+      way.stages = open.stages(photo, way.median.value - writing);
+      if (request_.write_photo)
+        result_.notes.push_back(
+            fmt::format("writing the photo takes {} ms an image of {}; no stage has it",
+                        figure(writing * 1e3 / static_cast<double>(batch)), way.name));
     }
     result_.checks = {outputs_check(names, scores, ways_[0]->model().precision()),
                       ledger_check(names, planned, counted), drift_check(result_)};

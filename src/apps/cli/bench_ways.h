@@ -47,7 +47,9 @@ class OpenWay {
   Copied counted();             // a run, by the ledger; runs some times
   std::vector<float> scores();  // of all photos; runs once
   Score best();
-  // In seconds of an image; `median_seconds` is that of a whole run.
+  // Of writing the photo again, into every slot.
+  double write_seconds(const BenchPhoto& photo);
+  // In seconds of an image; `median_seconds` is that of a whole run, without writing the photo.
   measure::Stages stages(const BenchPhoto& photo, double median_seconds);
   // Of the device's memory, by the plan; nothing where the device is the CPU.
   std::optional<std::uint64_t> planned_bytes() const;

@@ -2,8 +2,8 @@
 #include <maru/session.h>
 
 #include <algorithm>
-#include <charconv>
 #include <chrono>
+#include <cstdlib>
 #include <ctime>
 #include <filesystem>
 #include <fstream>
@@ -11,6 +11,7 @@
 #include <set>
 
 #include "api/model_state.h"
+#include "apps/cli/gpu_number.h"
 #include "apps/cli/model_flags.h"
 #include "apps/cli/new_file.h"
 #include "apps/cli/roof.h"
@@ -69,16 +70,6 @@ std::string date() {
   char text[32] = "";
   std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &utc);
   return text;
-}
-
-// The NVIDIA GPU that a device is, by the names that maru gives them: "cuda", "cuda:1".
-std::optional<int> gpu_of(std::string_view device) {
-  if (!device.starts_with("cuda")) return std::nullopt;
-  int index = 0;
-  const std::size_t colon = device.find(':');
-  if (colon != std::string_view::npos)
-    std::from_chars(device.data() + colon + 1, device.data() + device.size(), index);
-  return index;
 }
 
 class Profile final : public Verb {
@@ -153,7 +144,7 @@ class Profile final : public Verb {
     {
       Progress bar(static_cast<std::size_t>(runs_));
       std::string why;
-      const auto gpu = gpu_of(result.device);
+      const auto gpu = gpu_number(result.device, std::getenv("CUDA_VISIBLE_DEVICES"));
       const auto nvml = gpu ? measure::Nvml::open(*gpu, measure::MeterOptions().nvml, why) : nullptr;
       result.machine = measure::machine_facts(nvml.get());
       measure::MachineWatch watch(nvml.get());
@@ -247,11 +238,11 @@ class Profile final : public Verb {
 
   static void note_state(ProfileResult& result) {
     constexpr double kDisturbing = 0.05;  // of the cores
-    if (result.state.load > kDisturbing * std::max(result.machine.cores, 1)) {
+    if (result.state.load.value_or(0) > kDisturbing * std::max(result.machine.cores, 1)) {
       result.notes.push_back(
           fmt::format("Others kept {:.2f} of {} cores busy meanwhile: these times are not those of a "
                       "quiet machine.",
-                      result.state.load, result.machine.cores));
+                      *result.state.load, result.machine.cores));
     }
     if (!result.state.throttled_by.empty()) {
       result.notes.push_back(
@@ -275,7 +266,7 @@ class Profile final : public Verb {
       return nullptr;
     }
     measure::MeterOptions options;
-    options.gpu = gpu_of(result.device);
+    options.gpu = gpu_number(result.device, std::getenv("CUDA_VISIBLE_DEVICES"));
     options.worker = worker;
     auto meter = measure::open_meter(meter_, options, result.meter_absences);
     if (meter != nullptr) result.meter = meter->facts();
