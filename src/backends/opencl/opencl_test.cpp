@@ -74,8 +74,9 @@ TEST_F(OpenclDevices, AreNumberedAfterTheFirst) {
 TEST_F(OpenclDevices, TellWhichChipTheyAre) {
   const Worker worker = worker_of(*device);
   EXPECT_NE(worker, Worker::unknown);
-  if (device->description().starts_with("pthread"))  // PoCL
+  if (device->description().starts_with("pthread")) {  // PoCL
     EXPECT_EQ(worker, Worker::host);
+  }
 }
 
 TEST_F(OpenclDevices, CopyBytesToo) {
