@@ -13,9 +13,9 @@
 #include <random>
 
 #include "api/package.h"
-#include "measure/statistics.h"
 #include "device/registry.h"
 #include "import/caffe.h"
+#include "measure/statistics.h"
 #include "ops/loss.h"
 #include "ops/softmax.h"
 #include "rewrite/rewrite.h"

@@ -26,7 +26,9 @@ namespace maru {
 struct Update {
   static constexpr std::string_view kName = "update";
   enum class Solver : std::uint8_t { sgd, nesterov, adagrad, rmsprop, adadelta, adam };
-  enum Control : std::uint8_t { kRate, kL2, kL1, kFactor, kClip, kTime, kControls };
+  // Where the controls stand, and how many they are.
+  static constexpr std::size_t kRate = 0, kL2 = 1, kL1 = 2, kFactor = 3, kClip = 4, kTime = 5,
+                               kControls = 6;
 
   Solver solver = Solver::sgd;
   double rate_mult = 1, decay_mult = 1;  // Caffe: lr_mult, decay_mult

@@ -1,6 +1,7 @@
 // Convolutions whose weights change from run to run, and their gradients, by oneDNN. Weights lie plain,
 // as a model file has them; each run reorders them to and from the form that the primitive wants.
 #include <numeric>
+#include <unordered_map>
 
 #include "backends/cpu/onednn.h"
 #include "base/error.h"
@@ -64,11 +65,11 @@ class ReorderingLaunch final : public Launch {
 
 class ReorderingKernel final : public Kernel {
  public:
-  ReorderingKernel(dnnl::primitive primitive, std::string implementation, Memory::desc scratchpad,
-                   std::vector<Reordered> arguments)
+  ReorderingKernel(dnnl::primitive primitive, std::string implementation,
+                   const Memory::desc& scratchpad, std::vector<Reordered> arguments)
       : primitive_(std::move(primitive)),
         implementation_("oneDNN " + std::move(implementation)),
-        scratchpad_(std::move(scratchpad)),
+        scratchpad_(scratchpad),
         arguments_(std::move(arguments)) {}
 
   std::string name() const override { return implementation_; }
@@ -84,7 +85,7 @@ class ReorderingKernel final : public Kernel {
                                const Tensor& workspace) const override {
     std::size_t at = 0;
     const auto next = [&](const Memory::desc& desc) {
-      const Memory memory(desc, cpu_engine(), static_cast<std::byte*>(address(workspace)) + at);
+      Memory memory(desc, cpu_engine(), static_cast<std::byte*>(address(workspace)) + at);
       at += aligned(desc.get_size());
       return memory;
     };
