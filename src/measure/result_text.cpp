@@ -308,7 +308,7 @@ std::string figure(double value) {
 }
 
 std::string figure(const Interval& interval, double scale) {
-  const std::string value = figure(interval.value * scale);
+  std::string value = figure(interval.value * scale);
   if (!std::isfinite(interval.high)) return value;
   return fmt::format("{} ({} to {})", value, figure(interval.low * scale),
                      figure(interval.high * scale));
