@@ -116,7 +116,7 @@ void ConvGradWeight::reference(Views src, Views dst) const {
 Gradients conv_gradient(GradientCall& call) {
   const Conv& conv = *call.node.op.as<Conv>();
   const ValueId gradient = before_activation(call, conv.activation);
-  const Shape& in = call.src_desc(0).shape;
+  const Shape in = call.src_desc(0).shape;  // adding nodes moves the graph's
   Gradients result(call.node.src.size());
   if (call.wanted[1])
     result[1] = call.add("weight gradient", ConvGradWeight{conv.window, conv.group},

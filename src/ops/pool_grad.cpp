@@ -70,7 +70,7 @@ void PoolGrad::reference(Views src, Views dst) const {
 
 Gradients pool_gradient(GradientCall& call) {
   const Pool& pool = *call.node.op.as<Pool>();
-  const Shape& in = call.src_desc(0).shape;
+  const Shape in = call.src_desc(0).shape;  // adding nodes moves the graph's
   std::vector<ValueId> src{*call.dst[0]};
   if (pool.kind == Pool::Kind::max) src.push_back(call.node.src[0]);
   return {call.add("gradient", PoolGrad{pool, {in[2], in[3]}}, std::move(src))};
