@@ -34,6 +34,7 @@ std::vector<TensorDesc> Dropout::infer(Descs src) const {
   require_operands(src, 2, 2);
   if (!(ratio >= 0 && ratio < 1))
     throw Error("dropout", "a ratio of 0 or more, below 1", fmt::format("{}", ratio), "dropout_ratio");
+  if (first < 0) throw Error("dropout", "a first index of 0 or more", fmt::format("{}", first));
   if (src[1].count() != 1) throw Error("dropout", "a step of one element", src[1].shape.str());
   return {src[0].with(Layout::plain())};
 }
@@ -49,8 +50,9 @@ void Dropout::reference(Views src, Views dst) const {
     const auto step = static_cast<std::uint64_t>(src[1].as<const T>()[0]);
     for (std::int64_t i = 0; i < dst[0].desc.count(); ++i) {
       const auto value = static_cast<double>(src[0].as<const T>()[i]);
-      dst[0].as<T>()[i] =
-          keeps(step, static_cast<std::uint64_t>(i)) ? static_cast<T>(value / (1 - ratio)) : T(0);
+      dst[0].as<T>()[i] = keeps(step, static_cast<std::uint64_t>(first + i))
+                              ? static_cast<T>(value / (1 - ratio))
+                              : T(0);
     }
   });
 }
@@ -70,6 +72,7 @@ Operator dropout_operator() {
   add("half", {4, 1024, 1, 1}, {0.5, 7});
   add("0.7", {2, 19, 3, 5}, {0.7, 1});
   add("none", {3, 10}, {0, 0});
+  add("a part of a batch", {2, 37}, {0.5, 7, 2 * 37 + (std::int64_t{1} << 33)});
   return op;
 }
 

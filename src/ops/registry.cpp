@@ -1,6 +1,7 @@
 #include <vector>
 
 #include "base/text.h"
+#include "ops/all_reduce.h"
 #include "ops/batch_norm.h"
 #include "ops/bias.h"
 #include "ops/cast.h"
@@ -35,6 +36,7 @@ namespace maru {
 std::span<const Operator> all_operators() {
   static const std::vector<Operator> operators{
       accuracy_operator(),
+      all_reduce_operator(),
       batch_norm_operator(),
       bias_operator(),
       cast_operator(),

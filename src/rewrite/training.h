@@ -10,6 +10,7 @@
 
 #include "graph/graph.h"
 #include "ops/update.h"
+#include "rewrite/gradient_buckets.h"
 
 namespace maru {
 
@@ -41,6 +42,11 @@ struct TrainingOptions {
   };
   // Gradients are added to what their states hold (Caffe: iter_size above 1) instead of replacing it.
   bool accumulate = false;
+  // Of several processes that train together, each with its share of a batch: gradients become their
+  // means over all of them while the others are computed (GradientBuckets), unless they are added up:
+  // then that is the update's. Dropout drops as in the whole batch, of which this has the part `rank`.
+  int rank = 0, ranks = 1;
+  std::int64_t bucket_bytes = GradientBuckets::kBytes;
 };
 
 // The network with losses becomes the graph of gradients: outputs stay, constants that are trained
@@ -52,8 +58,10 @@ struct TrainingOptions {
 std::vector<Parameter> build_gradients(Graph& graph, const TrainingOptions& options);
 
 // Reads the gradients and updates the parameters. Input: "controls" (ops/update.h). With `clears`,
-// gradients are zero afterwards, for accumulating. Output: "gradient norm", the root of the sum of the
-// squares of all gradients before the update.
-Graph build_update(const std::vector<Parameter>& parameters, const Update& solver, bool clears);
+// gradients are zero afterwards, for accumulating. Of several ranks the mean of what they have is
+// taken. Output: "gradient norm", the root of the sum of the squares of all gradients before the
+// update.
+Graph build_update(const std::vector<Parameter>& parameters, const Update& solver, bool clears,
+                   int ranks = 1);
 
 }  // namespace maru

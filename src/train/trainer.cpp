@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "base/error.h"
+#include "train/agreement.h"
 
 namespace maru {
 
@@ -44,15 +45,53 @@ Trainer::Trainer(Graph network, std::span<const Device* const> devices, const Tr
                 "iter_size");
   TrainingOptions training = options.training;
   training.accumulate = options.passes > 1;
+  const int ranks = options.communicator ? options.communicator->ranks() : 1;
+  training.ranks = ranks;
+  training.rank = options.communicator ? options.communicator->rank() : 0;
+  const std::string as_given = ranks > 1 ? network.print() : "";
   parameters_ = build_gradients(network, training);
+  // Of constants, those that are trained are rank 0's in the end, and no constants any more.
+  if (ranks > 1)
+    require_same(*options.communicator, "network and options",
+                 as_given + described() + checksums(network),
+                 "starting all ranks with the same files and options");
   gradients_ = std::make_unique<Part>(network, devices_, options_, states_);
-  update_ = std::make_unique<Part>(build_update(parameters_, options.solver, training.accumulate),
-                                   devices_, options_, states_);
+  update_ = std::make_unique<Part>(
+      build_update(parameters_, options.solver, training.accumulate, training.accumulate ? ranks : 1),
+      devices_, options_, states_);
   for (const Parameter& parameter : parameters_)
     states_.write(parameter.name, parameter.initial->floats());
+  share();
 }
 
 Trainer::~Trainer() = default;
+
+std::string Trainer::described() const {
+  std::string text =
+      fmt::format("  solver {}, {} passes, clip {}, decay {} {}\n", Op(options_.solver).key(),
+                  options_.passes, options_.clip_gradients, options_.l2_decay, options_.l1_decay);
+  for (const Parameter& parameter : parameters_)
+    text += fmt::format("  parameter {}: {}, rate {}, decay {}\n", parameter.name,
+                        parameter.shape.str(), parameter.rate_mult, parameter.decay_mult);
+  return text;
+}
+
+void Trainer::share() {
+  if (!options_.communicator) return;
+  share_states(*options_.communicator, states_);
+  options_.communicator->share(std::as_writable_bytes(std::span(&updates_, 1)));
+}
+
+void Trainer::require_same_states() const {
+  if (!options_.communicator) return;
+  std::vector<std::string> names;
+  for (const Parameter& parameter : parameters_) {
+    names.push_back(parameter.name);
+    for (std::size_t i = 0; i < options_.solver.states(); ++i) names.push_back(parameter.memory(i));
+  }
+  require_same(*options_.communicator, "parameters", checksums(states_, names),
+               "devices of one kind for all ranks, and going on from a snapshot");
+}
 
 std::span<float> Trainer::look(Part& part, const std::vector<Port>& ports, std::string_view name,
                                Access access) {
