@@ -25,9 +25,12 @@ class Twin final : public Communicator {
     if (ended) throw Error(*ended);
   }
   std::chrono::milliseconds patience() const noexcept override { return waits; }
-  void leave() override {}
+  void leave() override { has_left_ = true; }
+  bool has_left() const noexcept override { return has_left_; }
 
  private:
+  bool has_left_ = false;
+
   template <class T>
   void add(std::span<T> values) {
     for (T& value : values) value *= 2;

@@ -35,6 +35,7 @@ class Communicator {
   // When all work is done, on all ranks: to end after this is no failure. Ending without it is one, and
   // the others are told.
   virtual void leave() = 0;
+  virtual bool has_left() const noexcept = 0;
 };
 
 }  // namespace maru

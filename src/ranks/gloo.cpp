@@ -98,7 +98,11 @@ class GlooCommunicator final : public Communicator {
 
   std::chrono::milliseconds patience() const noexcept override { return options_.behind; }
 
-  void leave() override { meeting_.leave(options_.behind); }
+  void leave() override {
+    meeting_.leave(options_.behind);
+    has_left_ = true;
+  }
+  bool has_left() const noexcept override { return has_left_; }
 
  private:
   template <class T>
@@ -153,6 +157,7 @@ class GlooCommunicator final : public Communicator {
   Meeting meeting_;
   std::shared_ptr<gloo::Context> context_;
   std::optional<Error> failed_;
+  bool has_left_ = false;
 };
 
 }  // namespace

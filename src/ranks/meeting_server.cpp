@@ -138,7 +138,9 @@ void MeetingServer::tell_all(const Message& message) {
 }
 
 void MeetingServer::end_if_all_left() {
-  const auto is_done = [](const Guest& guest) { return guest.has_left || guest.is_gone; };
+  const auto is_done = [](const Guest& guest) {
+    return guest.has_left || guest.is_gone || guest.rank < 0;
+  };
   if (std::ranges::all_of(guests_, is_done)) tell_all({Kind::farewell});
 }
 

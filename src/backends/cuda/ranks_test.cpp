@@ -71,6 +71,7 @@ TEST_F(CudaRanksTest, AMeanIsANodeOfTheGraph) {
     first->run(*queue);
     EXPECT_EQ(fake_.means, 3) << "alone it is one too";
     queue->finish();
+    twin_->leave();
   }
   EXPECT_EQ(fake_.ranks_alive, 0);
   EXPECT_EQ(fake_.ranks_broken, 0);
