@@ -34,11 +34,14 @@ class Provider {
 std::vector<std::unique_ptr<Provider>> providers();
 std::unique_ptr<Provider> cast_provider();
 std::unique_ptr<Provider> channelwise_provider();
+std::unique_ptr<Provider> conv_grad_data_provider();
+std::unique_ptr<Provider> conv_grad_weight_provider();
 std::unique_ptr<Provider> conv_provider();
 std::unique_ptr<Provider> copy_provider();
 std::unique_ptr<Provider> depthwise_provider();
 std::unique_ptr<Provider> eltwise_provider();
 std::unique_ptr<Provider> inner_product_provider();
+std::unique_ptr<Provider> inner_product_training_provider();
 std::unique_ptr<Provider> lrn_provider();
 std::unique_ptr<Provider> pool_lrn_provider();
 std::unique_ptr<Provider> pool_provider();
