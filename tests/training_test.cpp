@@ -22,103 +22,20 @@
 #include "rewrite/rewrite.h"
 #include "tests/devices.h"
 #include "tests/shared.h"
+#include "tests/training_networks.h"
 #include "train/trainer.h"
 
 namespace maru {
 namespace {
 
-constexpr std::int64_t kBatch = 6, kClasses = 4;
-
-class Network {
- public:
-  explicit Network(unsigned seed = 1) : random_(seed) {}
-
-  ValueId constant(const std::string& name, Shape shape, double deviation) {
-    std::normal_distribution<double> draw(0, deviation);
-    std::vector<float> values(static_cast<std::size_t>(shape.count()));
-    std::ranges::generate(values, [&] { return static_cast<float>(draw(random_)); });
-    return graph.add_constant(name, std::make_shared<const Constant>(shape, std::move(values)));
-  }
-
-  ValueId add(const std::string& name, Op op, std::vector<ValueId> src) {
-    const std::vector<TensorDesc> descs = graph.descs(src);
-    for (const Param& param : op.params(descs)) {
-      const double fan = static_cast<double>(param.shape.count()) / static_cast<double>(param.shape[0]);
-      const bool is_weight = param.role == "weight";
-      src.push_back(constant(name + "/" + std::string(param.role), param.shape,
-                             is_weight ? std::sqrt(2 / fan) : 0.05));
-    }
-    std::vector<std::string> names{name};
-    while (names.size() < op.infer(graph.descs(src)).size()) names.push_back(name + "/rest");
-    const NodeId id = graph.add_node(name, std::move(op), std::move(src), std::move(names));
-    return graph.node(id).dst[0];
-  }
-
-  Graph graph;
-
- private:
-  std::mt19937 random_;
-};
-
-Window window(std::int64_t kernel, std::int64_t stride, std::int64_t pad) {
-  return {{kernel, kernel}, {stride, stride}, {pad, pad}, {1, 1}};
-}
-
-// What GoogLeNet has, small: normalisation, an inception block with a fused activation, an auxiliary
-// loss, dropout.
-Graph small_inception() {
-  Network net;
-  const ValueId data = net.graph.add_input("data", {DType::f32, {kBatch, 3, 16, 16}});
-  const ValueId label = net.graph.add_input("label", {DType::f32, {kBatch}});
-  ValueId at = net.add("conv1", Conv{16, window(5, 2, 2), 1, true, Unary{}}, {data});
-  at = net.add("pool1", Pool{Pool::Kind::max, window(3, 2, 0)}, {at});
-  at = net.add("norm1", Lrn{5, 0.5, 0.75, 1}, {at});
-  const ValueId one = net.add("1x1", Conv{8, window(1, 1, 0), 1, true, Unary{}}, {at});
-  const ValueId reduced = net.add("3x3_reduce", Conv{6, window(1, 1, 0), 1, true, Unary{}}, {at});
-  const ValueId three = net.add("3x3", Conv{8, window(3, 1, 1), 2, true, Unary{}}, {reduced});
-  const ValueId pooled = net.add("pool", Pool{Pool::Kind::max, window(3, 1, 1)}, {at});
-  at = net.add("output", Concat{}, {one, three, pooled});
-  const ValueId aux = net.add("aux", InnerProduct{kClasses}, {at});
-  net.graph.outputs.push_back(net.add("aux_loss", SoftmaxLoss{}, {aux, label}));
-  at = net.add("scale", Scale{1, 1, true}, {at});
-  at = net.add("sigmoid", Unary{Unary::Kind::sigmoid}, {at});
-  at = net.add("pool2", Pool{Pool::Kind::average, {}, true}, {at});
-  at = net.add("drop", Identity{Identity::Reason::dropout, 1, 0.25}, {at});
-  at = net.add("classifier", InnerProduct{kClasses}, {at});
-  net.graph.outputs.push_back(net.add("loss", SoftmaxLoss{}, {at, label}));
-  net.graph.outputs.push_back(net.add("accuracy", Accuracy{}, {at, label}));
-  net.graph.name = "small inception";
-  return std::move(net.graph);
-}
-
-TrainingOptions two_losses() {
-  TrainingOptions options;
-  options.losses = {{"loss", 1}, {"aux_loss", 0.3}};
-  // The way of Caffe's definitions: biases learn twice as fast and do not decay.
-  options.rates = [](std::string_view name) {
-    return name.ends_with("bias") ? std::pair{2.0, 0.0} : std::pair{1.0, 1.0};
-  };
-  return options;
-}
-
-struct Batch {
-  std::vector<float> data, label;
-};
-
-// Noise, brighter in the channel of the class; in none for the last class.
-Batch draw_batch(std::mt19937& random) {
-  Batch batch;
-  std::normal_distribution<float> noise(0, 0.3F);
-  for (std::int64_t n = 0; n < kBatch; ++n) {
-    const auto label = static_cast<std::int64_t>(random() % kClasses);
-    batch.label.push_back(static_cast<float>(label));
-    for (std::int64_t c = 0; c < 3; ++c) {
-      for (int pixel = 0; pixel < 16 * 16; ++pixel)
-        batch.data.push_back(noise(random) + (c == label ? 1.0F : 0.0F));
-    }
-  }
-  return batch;
-}
+using testing::Batch;
+using testing::draw_batch;
+using testing::kBatch;
+using testing::kClasses;
+using testing::Network;
+using testing::small_inception;
+using testing::two_losses;
+using testing::window;
 
 std::vector<double> doubles(std::span<const float> values) { return {values.begin(), values.end()}; }
 
@@ -196,6 +113,7 @@ class Training : public ::testing::TestWithParam<Setting> {};
 
 TEST_P(Training, IsThatOfTheReferences) {
   const Setting& setting = GetParam();
+  MARU_NEEDS_DEVICE(setting.device);
   TrainerOptions options;
   options.training = two_losses();
   options.solver.solver = setting.solver;
@@ -252,7 +170,14 @@ INSTANTIATE_TEST_SUITE_P(Settings, Training,
                                            Setting{"several_passes", "cpu", Solver::sgd, 3, 0},
                                            Setting{"clipped", "cpu", Solver::sgd, 2, 0.5},
                                            Setting{"shared_memory", "board:orin", Solver::sgd, 2, 0},
-                                           Setting{"card", "board:pcie", Solver::nesterov, 1, 0}),
+                                           Setting{"card", "board:pcie", Solver::nesterov, 1, 0},
+                                           Setting{"cuda", "cuda", Solver::sgd, 1, 0},
+                                           Setting{"cuda_nesterov", "cuda", Solver::nesterov, 1, 0},
+                                           Setting{"cuda_adagrad", "cuda", Solver::adagrad, 1, 0},
+                                           Setting{"cuda_rmsprop", "cuda", Solver::rmsprop, 1, 0},
+                                           Setting{"cuda_adadelta", "cuda", Solver::adadelta, 1, 0},
+                                           Setting{"cuda_adam", "cuda", Solver::adam, 1, 0},
+                                           Setting{"cuda_clipped", "cuda", Solver::sgd, 2, 0.5}),
                          [](const auto& param_info) { return std::string(param_info.param.name); });
 
 TEST(Trainer, Learns) {
@@ -345,6 +270,84 @@ TEST(Trainer, ANormThatIsNotFiniteChangesNothing) {
   }
   for (int i = 0; i < 2; ++i) pass(draw_batch(random));
   EXPECT_TRUE(std::isfinite(trainer.update(0.1)));
+}
+
+class EveryOperator : public ::testing::TestWithParam<const char*> {};
+
+// Losses and gradients of one pass, against the references in double precision.
+TEST_P(EveryOperator, HasTheGradientOfTheReference) {
+  MARU_NEEDS_DEVICE(GetParam());
+  TrainerOptions options;
+  options.training = testing::all_losses();
+  const auto devices = open_all(GetParam());
+  Trainer trainer(testing::one_of_each(), listed(devices), options);
+  Graph graph = testing::one_of_each();
+  const std::vector<Parameter> parameters = build_gradients(graph, options.training);
+  std::mt19937 random(5);
+  std::vector<std::vector<double>> inputs;
+  for (const ValueId id : graph.inputs) {
+    const Value& value = graph.value(id);
+    std::vector<double>& values =
+        inputs.emplace_back(static_cast<std::size_t>(value.desc.shape.count()));
+    const bool is_label = value.name.find("label") != std::string::npos;
+    for (double& one : values) {
+      const auto drawn = static_cast<float>(random() % 1000) / 1000 - 0.5F;
+      one = static_cast<double>(is_label ? static_cast<float>(random() % kClasses) : drawn);
+    }
+    if (value.name == "step") {
+      values[0] = 0;  // which the trainer counts
+    } else {
+      std::ranges::transform(values, trainer.input(value.name).begin(),
+                             [](double one) { return static_cast<float>(one); });
+    }
+  }
+  for (const State& state : graph.states) {
+    const Value& value = graph.value(state.begin);
+    const auto found = std::ranges::find(parameters, value.name, &Parameter::name);
+    inputs.push_back(found == parameters.end()
+                         ? std::vector<double>(static_cast<std::size_t>(value.desc.shape.count()))
+                         : doubles(found->initial->floats()));
+  }
+  trainer.pass();
+  const Values<double> wanted = interpret<double>(graph, inputs);
+  for (const char* name : {"loss", "pixel loss", "distance", "cross", "accuracy", "pixel accuracy"}) {
+    const double loss = wanted[static_cast<std::size_t>(graph.require(name))][0];
+    EXPECT_NEAR(trainer.output(name)[0], loss, 2e-5 * (1 + std::fabs(loss))) << name;
+  }
+  for (const State& state : graph.states) {
+    const std::string& name = graph.value(state.begin).name;
+    if (std::ranges::find(parameters, name, &Parameter::name) != parameters.end()) continue;
+    const std::vector<float> got = state_of(trainer, name);
+    const std::vector<double>& expected = wanted[static_cast<std::size_t>(state.end)];
+    double most = 0, error = 0;
+    for (std::size_t i = 0; i < got.size(); ++i) {
+      most = std::max(most, std::fabs(expected[i]));
+      error = std::max(error, std::fabs(expected[i] - static_cast<double>(got[i])));
+    }
+    EXPECT_GT(most, 0) << name;
+    EXPECT_LT(error, 1e-4 * most + 1e-7) << name;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Devices, EveryOperator, ::testing::Values("cpu", "cuda"),
+                         [](const auto& param_info) { return std::string(param_info.param); });
+
+// Neither computing gradients nor updating leaves anything to the CPU beside the GPU.
+TEST(TrainingOnCuda, IsTheGpusAlone) {
+  MARU_NEEDS_DEVICE("cuda");
+  const auto devices = open_all("cuda");
+  const auto expect_none = [&](Graph graph, const TrainingOptions& training) {
+    const std::vector<Parameter> parameters = build_gradients(graph, training);
+    for (const auto solver : {Update::Solver::sgd, Update::Solver::adam}) {
+      const Graph update = build_update(parameters, Update{solver}, true);
+      for (const Graph* one : {static_cast<const Graph*>(&graph), &update}) {
+        const Planned planned = make_plan(*one, listed(devices), {});
+        EXPECT_EQ(testing::steps_elsewhere(planned.plan), std::vector<std::string>{}) << one->name;
+      }
+    }
+  };
+  expect_none(small_inception(), two_losses());
+  expect_none(testing::one_of_each(), testing::all_losses());
 }
 
 // A device that hands part of the work to the CPU: all that it has no kernels for.

@@ -22,6 +22,32 @@ EltwiseParams::Kind kind_of(const Eltwise& eltwise) {
   return Kind::sum;
 }
 
+// Many operands of one element, each of which a launch takes a thread for.
+bool sums_ones(const Call& call) {
+  const Eltwise& eltwise = *call.op.as<Eltwise>();
+  return eltwise.kind == Eltwise::Kind::sum && eltwise.coefficients.empty() && !eltwise.activation &&
+         call.src.size() > kEltwiseOperands && call.src[0].count() == 1 &&
+         data_type(call) == DType::f32;
+}
+
+std::unique_ptr<Kernel> compile_ones(const Call& call, const Runtime& runtime) {
+  std::vector<Stage> stages;
+  for (std::size_t next = 0; next < call.src.size();) {
+    const std::size_t before = next == 0 ? 0 : 1;  // the sum so far
+    const std::size_t begin = next, count = std::min(call.src.size() - next, kSumOnes - before);
+    next += count;
+    stages.push_back(stage("sum_ones", {1, 1, 1}, {kSumOnes, 1, 1}, [=](const Bound& bound) {
+      SumOnesParams params{};
+      params.dst = bound.dst<float>(0);
+      params.src[0] = params.dst;
+      for (std::size_t i = 0; i < count; ++i) params.src[before + i] = bound.src<float>(begin + i);
+      params.count = static_cast<std::int32_t>(before + count);
+      return params;
+    }));
+  }
+  return std::make_unique<CudaKernel>(runtime, "eltwise sum of ones", std::move(stages));
+}
+
 // As many operands at once as a launch takes; more of them, launch after launch onto the result.
 class EltwiseProvider final : public Provider {
  public:
@@ -41,6 +67,7 @@ class EltwiseProvider final : public Provider {
 
   std::unique_ptr<Kernel> compile(const Call& call, const Offer&,
                                   const Runtime& runtime) const override {
+    if (sums_ones(call)) return compile_ones(call, runtime);
     const Eltwise& eltwise = *call.op.as<Eltwise>();
     const DType dtype = *data_type(call);
     std::vector<TensorDesc> tensors(call.src.begin(), call.src.end());

@@ -1,4 +1,5 @@
 #include "backends/cuda/kernels/activation.cuh"
+#include "backends/cuda/kernels/block.cuh"
 #include "backends/cuda/kernels/eltwise.h"
 #include "backends/cuda/kernels/vectors.cuh"
 
@@ -37,6 +38,14 @@ __global__ void eltwise(EltwiseParams p) {
         p.is_aligned);
 }
 
+__global__ void sum_ones(SumOnesParams p) {
+  __shared__ float of_warps[kSumOnes / kWarp];
+  const int own = static_cast<int>(threadIdx.x);
+  const float sum = over_block<kSumOnes>(own < p.count ? p.src[own][0] : 0.0f, of_warps, Sum());
+  if (own == 0) p.dst[0] = sum;
+}
+
+MARU_CUDA_FUNCTION("sum_ones", sum_ones)
 MARU_CUDA_FUNCTION("eltwise_f32", eltwise<float>)
 MARU_CUDA_FUNCTION("eltwise_f16", eltwise<__half>)
 

@@ -1,4 +1,5 @@
-// The parameters of eltwise_*: several tensors to one. A plain struct, for both sides.
+// The parameters of eltwise_*: several tensors to one; and of sum_ones: many of one element each, as
+// the squares of gradients are. Plain structs, for both sides.
 #pragma once
 
 #include "backends/cuda/kernels/activation.h"
@@ -20,6 +21,14 @@ struct EltwiseParams {
   Rows rows;
   bool is_aligned;
   Activation activation;
+};
+
+constexpr int kSumOnes = 256;  // of one launch, at most, which is one block with a thread for each
+
+struct SumOnesParams {
+  const float* src[kSumOnes];
+  float* dst;  // may be src[0]
+  std::int32_t count;
 };
 
 }  // namespace maru::cuda
