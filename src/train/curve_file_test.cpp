@@ -44,7 +44,8 @@ TEST_F(CurveFiles, AreWrittenAndRead) {
     file.add({0, 0, 0.5, {{"lr", 0.1}, {"unknown", 3}}});
     file.add({20, 0.25, 1.5, {{"odd, \"name\"", std::numeric_limits<double>::quiet_NaN()}}});
   }
-  EXPECT_EQ(text(), "iteration,epoch,seconds,lr,\"odd, \"\"name\"\"\"\n0,0,0.5,0.1,\n20,0.25,1.5,,nan\n");
+  EXPECT_EQ(text(),
+            "iteration,epoch,seconds,lr,\"odd, \"\"name\"\"\"\n0,0,0.5,0.1,\n20,0.25,1.5,,nan\n");
   const Curves curves = read_curves(path_);
   EXPECT_EQ(curves.columns,
             (std::vector<std::string>{"iteration", "epoch", "seconds", "lr", "odd, \"name\""}));

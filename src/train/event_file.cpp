@@ -66,11 +66,12 @@ EventFile::EventFile(const std::filesystem::path& folder) {
   const auto second = static_cast<std::int64_t>(now());
   // A run that begins within the second of another must not write into its file.
   for (int more = 0; fd_ < 0; ++more) {
-    path_ = folder / fmt::format("events.out.tfevents.{:010}.{}.{}.{}", second, host_name(), ::getpid(),
-                                 more);
+    path_ = folder /
+            fmt::format("events.out.tfevents.{:010}.{}.{}.{}", second, host_name(), ::getpid(), more);
     fd_ = ::open(path_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
     if (fd_ < 0 && errno != EEXIST)
-      throw system_error(path_.string(), "a file that can be written", "another folder for TensorBoard");
+      throw system_error(path_.string(), "a file that can be written",
+                         "another folder for TensorBoard");
   }
   std::string event;
   protozero::pbf_writer writer(event);

@@ -80,9 +80,7 @@ TEST(EventFile, HoldsScalarsByStep) {
   std::filesystem::remove_all(folder);
 }
 
-TEST(EventFile, SaysWhereItCannotBe) {
-  EXPECT_THROW(EventFile("/proc/none/of/it"), Error);
-}
+TEST(EventFile, SaysWhereItCannotBe) { EXPECT_THROW(EventFile("/proc/none/of/it"), Error); }
 
 }  // namespace
 }  // namespace maru
