@@ -69,6 +69,7 @@ Augmented draw_augmented(const Augment& augment, int height, int width, std::uin
 // Memory that augment_photo keeps from photo to photo. For one thread at a time.
 struct AugmentScratch {
   std::vector<std::uint8_t> resized;
+  std::vector<std::byte> workspace;
 };
 
 // src: the decoded photo. dst: out_height x out_width pixels, not overlapping src.
@@ -78,27 +79,5 @@ void augment_photo(const Augmented& how, ConstPixelView src, PixelView dst, Augm
 void mirror_photo(PixelView photo);
 void jitter_photo(PixelView photo, std::span<const float, 3> factors,
                   std::span<const std::uint8_t, 3> order);
-
-// Random numbers in [0, 1) and below n, of a seed, a position and a purpose: Philox4x32-10.
-class Draws {
- public:
-  enum class Purpose : std::uint32_t { order = 1, augment = 2, stand_in = 3 };
-  Draws(std::uint64_t seed, std::uint64_t position, Purpose purpose)
-      : seed_(seed), position_(position), purpose_(purpose) {}
-  double uniform();                    // 32 bits of it
-  std::int64_t below(std::int64_t n);  // n: 1 or more
-
- private:
-  std::uint32_t word();
-  std::uint64_t seed_, position_;
-  Purpose purpose_;
-  std::uint32_t used_ = 0;
-  std::array<std::uint32_t, 4> words_{};
-};
-
-// Where element `k` of 0..n-1 stands in the order of an epoch: a permutation that needs no memory. Four
-// rounds of a Feistel network make one out of random functions (Luby and Rackoff 1988); here are eight,
-// of Philox; numbers of n or more are sent through again.
-std::int64_t shuffled(std::int64_t k, std::int64_t n, std::uint64_t seed, std::uint64_t epoch);
 
 }  // namespace maru
