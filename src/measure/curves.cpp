@@ -11,7 +11,9 @@
 namespace maru::measure {
 namespace {
 
-constexpr double kWidth = 960, kLeft = 78, kRight = 24, kTop = 58, kPanel = 250, kPlot = 170;
+constexpr double kWidth = 960, kLeft = 78, kRight = 24, kTop = 46, kPlot = 170;
+constexpr double kTitle = 24, kLegendRow = 17, kBelow = 44;  // of a panel, around its plot
+constexpr std::size_t kLooks = 5;                            // colours there are
 // More points than this are no more to see than this many, and a browser draws them slower.
 constexpr std::size_t kMostPoints = 2000;
 
@@ -37,12 +39,45 @@ std::vector<std::pair<double, double>> thinned(const std::vector<std::pair<doubl
   return fewer;
 }
 
+// Where the name of a curve stands in the legend.
+struct Entry {
+  double x = 0;
+  std::size_t row = 0;
+};
+
+// Left to right, in as many rows as it takes; about seven units a character.
+std::vector<Entry> legend_of(const CurvePanel& panel) {
+  std::vector<Entry> entries;
+  double x = kLeft;
+  std::size_t row = 0;
+  for (const Curve& curve : panel.curves) {
+    const double width = 7.0 * static_cast<double>(curve.name.size()) + 44;
+    if (x > kLeft && x + width > kWidth - kRight) {
+      x = kLeft;
+      ++row;
+    }
+    entries.push_back({x, row});
+    x += width;
+  }
+  return entries;
+}
+
+double height_of(const CurvePanel& panel) {
+  const std::vector<Entry> legend = legend_of(panel);
+  const std::size_t rows = legend.empty() ? 0 : legend.back().row + 1;
+  return kTitle + kLegendRow * static_cast<double>(rows) + kPlot + kBelow;
+}
+
+double height_of(const std::vector<CurvePanel>& panels) {
+  double height = kTop + 12;
+  for (const CurvePanel& panel : panels) height += height_of(panel);
+  return height;
+}
+
 class Drawing {
  public:
   Drawing(const std::string& title, const std::string& x_name, const std::vector<CurvePanel>& panels)
-      : panels_(panels),
-        svg_("curves", kWidth, kTop + kPanel * static_cast<double>(panels.size()) + 16, title,
-             description()) {
+      : panels_(panels), svg_("curves", kWidth, height_of(panels), title, description()) {
     svg_.text(kLeft, 28, "strong", title);
     Range range;
     for (const CurvePanel& panel : panels_) {
@@ -51,8 +86,11 @@ class Drawing {
       }
     }
     x_ = range.is_empty() ? axis_over(0, 1, 8) : axis_over(range.low, range.high, 8);
-    for (std::size_t i = 0; i < panels_.size(); ++i)
-      draw(panels_[i], kTop + kPanel * static_cast<double>(i), i + 1 == panels_.size(), x_name);
+    double top = kTop;
+    for (const CurvePanel& panel : panels_) {
+      draw(panel, top, &panel == &panels_.back(), x_name);
+      top += height_of(panel);
+    }
   }
 
   std::string str() const { return svg_.standalone(); }
@@ -91,7 +129,7 @@ class Drawing {
       axis = axis_over(panel.is_percent ? std::min(0.0, range.low) : scaled(range.low),
                        scaled(range.high), 5);
     }
-    const double bottom = top + 26 + kPlot;
+    const double bottom = top + height_of(panel) - kBelow;
     const auto y_of = [&](double place) { return bottom - kPlot * place; };
     svg_.text(kLeft, top + 12, "strong", panel.title);
     for (const double tick : axis.ticks()) {
@@ -108,10 +146,11 @@ class Drawing {
       svg_.text(x_of(tick), bottom + 18, "small soft mid", x_.label(tick));
     }
     if (is_last) svg_.text((kLeft + kWidth - kRight) / 2, bottom + 36, "soft mid", x_name);
-    double legend = kWidth - kRight;
-    for (std::size_t i = panel.curves.size(); i-- > 0;) {
+    const std::vector<Entry> legend = legend_of(panel);
+    for (std::size_t i = 0; i < panel.curves.size(); ++i) {
       const Curve& curve = panel.curves[i];
       const std::string look = way_look(i);
+      const std::string line = "curve " + look + (i < kLooks ? "" : " again");
       std::string path;
       char command = 'M';
       for (const auto& [x, y] : thinned(curve.points)) {
@@ -122,10 +161,10 @@ class Drawing {
         path += at(command, x_of(x), y_of(axis.place(scaled(y))));
         command = 'L';
       }
-      svg_.path(path, "curve " + look);
-      // About seven units a character; labels stand at the right, the first one leftmost.
-      svg_.text(legend, top + 12, "small end " + look, curve.name);
-      legend -= 7.0 * static_cast<double>(curve.name.size()) + 18;
+      svg_.path(path, line);
+      const double y = top + kTitle + kLegendRow * static_cast<double>(legend[i].row) + 10;
+      svg_.path(at('M', legend[i].x, y - 4) + at('L', legend[i].x + 20, y - 4), line);
+      svg_.text(legend[i].x + 26, y, "small", curve.name);
     }
   }
 

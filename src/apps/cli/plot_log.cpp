@@ -30,6 +30,12 @@ Kind kind_of(std::string_view column) {
   return contains(column, "loss") && column != "loss scale" ? Kind::loss : Kind::none;
 }
 
+// The losses of single batches are noise over "loss", their mean with weights.
+bool is_usual(std::string_view column) {
+  const Kind kind = kind_of(column);
+  return kind != Kind::none && (kind != Kind::loss || !column.starts_with("train/"));
+}
+
 class PlotLog final : public Verb {
  public:
   std::unique_ptr<CommandLine> declare() override {
@@ -45,8 +51,8 @@ class PlotLog final : public Verb {
                Need::required);
     line->text("--title", "TEXT", "What stands above. Default: the files' names.", title_);
     line->text("--columns", "NAMES",
-               "Only these columns, with commas between. Default: all losses, accuracies, lr and\n"
-               "images/s.",
+               "Only these columns, with commas between. Default: loss, the losses of test\n"
+               "nets, accuracies, lr and images/s.",
                columns_);
     return line;
   }
@@ -76,7 +82,7 @@ class PlotLog final : public Verb {
 
  private:
   bool is_wanted(std::string_view column) const {
-    if (columns_.empty()) return kind_of(column) != Kind::none;
+    if (columns_.empty()) return is_usual(column);
     return contains("," + columns_ + ",", "," + std::string(column) + ",");
   }
 
@@ -121,8 +127,8 @@ class PlotLog final : public Verb {
   std::vector<std::string> files_, known_;
   std::string output_, title_, columns_;
   bool is_any_found_ = false;
-  CurvePanel loss_{"Loss", {}}, accuracy_{"Accuracy", {}, true}, rate_{"Learning rate", {}, false, true},
-      speed_{"Images a second", {}};
+  CurvePanel loss_{"Loss", {}}, accuracy_{"Accuracy", {}, true},
+      rate_{"Learning rate", {}, false, true}, speed_{"Images a second", {}};
 };
 
 }  // namespace
