@@ -16,8 +16,8 @@ namespace maru {
 
 struct DataSource {
   std::string path;          // a folder, a list, a .tar or a pattern of several, an LMDB environment
-  std::string root;          // for lists: the folder that their paths begin in; "": the list's own
-  std::string kind;          // "folder", "list", "tar", "lmdb"; "": found out by looking at path
+  std::string root = {};     // for lists: the folder that their paths begin in; "": the list's own
+  std::string kind = {};     // "folder", "list", "tar", "lmdb"; "": found out by looking at path
   std::int64_t classes = 0;  // labels must be below this; 0: not known
 };
 
