@@ -191,7 +191,10 @@ void feed(const FedNetwork& network, const Batch& batch, std::int64_t count, con
     std::memcpy(inputs(name, bytes.size()).data(), bytes.data(), bytes.size());
   };
   if (network.floats.empty()) {
-    copy(network.pixels, batch.pixels);
+    const Preprocess::Frame& last = batch.frames[samples - 1];
+    const auto end = std::int64_t{last.offset_16} * 16 + std::int64_t{last.height} * last.row_bytes;
+    copy(network.pixels,
+         batch.pixels.first(std::min(batch.pixels.size(), static_cast<std::size_t>(end))));
     copy(network.frames, batch.frames.first(samples));
   } else {
     copy(network.floats, batch.floats.first(batch.floats.size() / batch.labels.size() * samples));
