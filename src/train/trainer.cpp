@@ -44,12 +44,14 @@ Trainer::Trainer(Graph network, std::span<const Device* const> devices, const Tr
                 "iter_size");
   TrainingOptions training = options.training;
   training.accumulate = options.passes > 1;
-  parameters_ = build_gradients(network, training);
+  parameters_ = build_gradients(network, training, &statistics_);
   gradients_ = std::make_unique<Part>(network, devices_, options_, states_);
   update_ = std::make_unique<Part>(build_update(parameters_, options.solver, training.accumulate),
                                    devices_, options_, states_);
   for (const Parameter& parameter : parameters_)
     states_.write(parameter.name, parameter.initial->floats());
+  for (const Statistic& statistic : statistics_)
+    states_.write(statistic.name, statistic.initial->floats());
 }
 
 Trainer::~Trainer() = default;

@@ -43,6 +43,8 @@ class Trainer {
   double update(double rate);
 
   const std::vector<Parameter>& parameters() const { return parameters_; }
+  // What batch normalisation records in each pass: states, for the network as it is used.
+  const std::vector<Statistic>& statistics() const { return statistics_; }
   // Parameters, and what the solver remembers of them (Parameter::memory()); gradients too.
   const StateMemory& states() const { return states_; }
   std::int64_t updates() const { return updates_; }
@@ -62,6 +64,7 @@ class Trainer {
   const TrainerOptions options_;
   std::vector<const Device*> devices_;
   std::vector<Parameter> parameters_;
+  std::vector<Statistic> statistics_;
   StateMemory states_;
   std::unique_ptr<Part> gradients_, update_;
   std::int64_t passes_ = 0, updates_ = 0;
