@@ -383,8 +383,9 @@ std::optional<Case> halved(const Case& test) {
   Case half = test;
   for (std::size_t i = 0; i < half.data; ++i) {
     if (half.src[i].dtype != DType::f32 || test.op.name() == "cast") return std::nullopt;
-    half.src[i].dtype = DType::f16;
+    if (!test.op.keeps_f32(i)) half.src[i].dtype = DType::f16;
   }
+  if (!computes_in_halves(half)) return std::nullopt;
   half.name += " f16";
   return half;
 }
