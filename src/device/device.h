@@ -22,9 +22,9 @@
 namespace maru {
 
 // A node as a device sees it. Layouts may be `any` while offers are asked for; they are exact when a
-// kernel is compiled. Data operands and results are all f32 or all f16 (but of Cast, Preprocess and a
-// widening Softmax). Operands that are constants hold the constant's description, which is f32 also
-// where data is f16; kernels pack it as they want.
+// kernel is compiled. Data operands and results are all f32 or all f16 (but of Cast, Preprocess, a
+// widening Softmax or Reduce, and Dropout's step). Operands that are constants hold the constant's
+// description, which is f32 also where data is f16; kernels pack it as they want.
 struct Call {
   const Op& op;
   std::span<const TensorDesc> src, dst;

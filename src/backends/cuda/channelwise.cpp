@@ -64,8 +64,7 @@ class ChannelwiseProvider final : public Provider {
     if (!how || !data_type(call) || !is_countable(call)) return;
     const bool is_per_channel = how->extents == channels_of(call.src[0].shape);
     const double seconds = memory_seconds(runtime, static_cast<double>(call.src[0].bytes()) * 2);
-    for (const Layout layout : natural_layouts(call)) {
-      if (layout.kind == Layout::Kind::channels_last && !is_per_channel) continue;
+    for (const Layout layout : layouts_where(call, is_per_channel)) {
       Offer offer = same_layout_offer(*this, call, layout, seconds);
       for (std::size_t i = 1; i < offer.src.size(); ++i) offer.src[i] = Layout::plain();
       offer.in_place = true;
