@@ -92,6 +92,16 @@ Operator batch_norm_operator() {
   add("matrix", {3, 10});
   add("vector", {5});
   add("volume", {2, 3, 2, 3, 4});
+  // As a network has them that is being trained.
+  for (Shape shape : {Shape{2, 16, 3, 4}, Shape{2, 19, 3, 4}, Shape{3, 10}}) {
+    const TensorDesc channels = f32({shape[1]});
+    op.cases.push_back({fmt::format("statistics that are data {}", shape.str()),
+                        BatchNorm{},
+                        {f32(shape), channels, channels, f32({1})},
+                        4,
+                        0.25,
+                        4});
+  }
   add("of the batch", {2, 16, 3, 4}, {1e-5, BatchNorm::Statistics::batch});
   return op;
 }

@@ -56,21 +56,22 @@ bool has_block(std::int64_t block) {
   return block == 1 || block == 4 || block == 8 || block == kMostBlock;
 }
 
-// Two sums over the pixels of a task, for each channel of its block: each(i, lane, a, b) adds what
-// element i gives.
+// Two sums over the pixels of a task, for each channel of its block, of which the first is `first`:
+// each(i, channel, a, b) adds what element i gives.
 template <int B, class Each>
-void sum_task(std::int64_t begin, std::int64_t pixels, double* sums, const Each& each) {
+void sum_task(std::int64_t begin, std::int64_t pixels, std::int64_t first, double* sums,
+              const Each& each) {
   if constexpr (B == 1) {
     double a = 0, b = 0;
 #pragma omp simd reduction(+ : a, b)
-    for (std::int64_t i = begin; i < begin + pixels; ++i) each(i, 0, a, b);
+    for (std::int64_t i = begin; i < begin + pixels; ++i) each(i, first, a, b);
     sums[0] = a;
     sums[1] = b;
   } else {
     double a[B] = {}, b[B] = {};
     for (std::int64_t p = 0; p < pixels; ++p) {
 #pragma omp simd
-      for (int lane = 0; lane < B; ++lane) each(begin + p * B + lane, lane, a[lane], b[lane]);
+      for (int lane = 0; lane < B; ++lane) each(begin + p * B + lane, first + lane, a[lane], b[lane]);
     }
     std::copy_n(a, B, sums);
     std::copy_n(b, B, sums + B);
@@ -101,42 +102,43 @@ struct Coefficients {
   float* begin;
 };
 
-// dst[i] = f(i, channel) for all elements.
-template <class F>
-void write_all(const Blocks& of, float* dst, const F& f) {
-  for_block(of.block, [&](auto block) {
-    constexpr int B = decltype(block)::value;
+template <int B, class F>
+void write_blocks(const Blocks& of, float* dst, const F& f) {
+  const std::int64_t tasks = of.tasks(), pixels = of.pixels;
 #pragma omp parallel for
-    for (std::int64_t task = 0; task < of.tasks(); ++task) {
-      const std::int64_t begin = task * of.pixels * B, first = task % of.blocks * B;
-      if constexpr (B == 1) {
+  for (std::int64_t task = 0; task < tasks; ++task) {
+    const std::int64_t begin = task * pixels * B, first = task % of.blocks * B;
+    if constexpr (B == 1) {
 #pragma omp simd
-        for (std::int64_t i = begin; i < begin + of.pixels; ++i) dst[i] = f(i, first);
-      } else {
-        for (std::int64_t p = 0; p < of.pixels; ++p) {
+      for (std::int64_t i = begin; i < begin + pixels; ++i) dst[i] = f(i, first);
+    } else {
+      for (std::int64_t p = 0; p < pixels; ++p) {
 #pragma omp simd
-          for (int lane = 0; lane < B; ++lane) {
-            const std::int64_t i = begin + p * B + lane;
-            dst[i] = f(i, first + lane);
-          }
+        for (int lane = 0; lane < B; ++lane) {
+          const std::int64_t i = begin + p * B + lane;
+          dst[i] = f(i, first + lane);
         }
       }
     }
-  });
+  }
+}
+// dst[i] = f(i, channel) for all elements.
+template <class F>
+void write_all(const Blocks& of, float* dst, const F& f) {
+  for_block(of.block, [&](auto block) { write_blocks<decltype(block)::value>(of, dst, f); });
 }
 
-// Sums of each task, of what `make_each(task)` gives for its elements.
-template <class F>
-void sum_all(const Blocks& of, double* sums, const F& each) {
-  for_block(of.block, [&](auto block) {
-    constexpr int B = decltype(block)::value;
+template <int B, class Each>
+void sum_blocks(const Blocks& of, double* sums, const Each& each) {
+  const std::int64_t tasks = of.tasks(), pixels = of.pixels;
 #pragma omp parallel for
-    for (std::int64_t task = 0; task < of.tasks(); ++task) {
-      const std::int64_t first = task % of.blocks * B;
-      sum_task<B>(task * of.pixels * B, of.pixels, sums + task * 2 * B,
-                  [&](std::int64_t i, int lane, double& a, double& b) { each(i, first + lane, a, b); });
-    }
-  });
+  for (std::int64_t task = 0; task < tasks; ++task)
+    sum_task<B>(task * pixels * B, pixels, task % of.blocks * B, sums + task * 2 * B, each);
+}
+// The sums of each task.
+template <class Each>
+void sum_all(const Blocks& of, double* sums, const Each& each) {
+  for_block(of.block, [&](auto block) { sum_blocks<decltype(block)::value>(of, sums, each); });
 }
 
 // y = slope((x - mean) factor + shift)
