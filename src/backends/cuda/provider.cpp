@@ -24,6 +24,8 @@ std::vector<std::unique_ptr<Provider>> providers() {
   all.push_back(eltwise_provider());
   all.push_back(unary_provider());
   all.push_back(channelwise_provider());
+  all.push_back(batch_norm_provider());
+  all.push_back(running_statistics_provider());
   all.push_back(softmax_provider());
   all.push_back(preprocess_provider());
   all.push_back(unary_grad_provider());

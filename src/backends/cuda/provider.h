@@ -32,6 +32,7 @@ class Provider {
 
 // In order of preference among equals.
 std::vector<std::unique_ptr<Provider>> providers();
+std::unique_ptr<Provider> batch_norm_provider();
 std::unique_ptr<Provider> cast_provider();
 std::unique_ptr<Provider> channelwise_provider();
 std::unique_ptr<Provider> conv_grad_data_provider();
@@ -53,6 +54,7 @@ std::unique_ptr<Provider> pool_provider();
 std::unique_ptr<Provider> preprocess_provider();
 std::unique_ptr<Provider> reduce_provider();
 std::unique_ptr<Provider> rows_provider();
+std::unique_ptr<Provider> running_statistics_provider();
 std::unique_ptr<Provider> softmax_provider();
 std::unique_ptr<Provider> unary_grad_provider();
 std::unique_ptr<Provider> unary_provider();
