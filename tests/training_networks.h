@@ -1,19 +1,25 @@
-// Small networks to train, with the batches that they learn from; and which steps of a plan are not the
-// device's.
+// For tests of training: small networks, batches that can be learned, training by the operators'
+// references in double precision, and which steps of a plan are not the device's. Everything is drawn
+// from fixed seeds.
 #pragma once
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
+#include <map>
+#include <memory>
 #include <random>
 #include <string>
 #include <vector>
 
+#include "device/registry.h"
 #include "ops/bias.h"
 #include "ops/concat.h"
 #include "ops/conv.h"
 #include "ops/eltwise.h"
 #include "ops/identity.h"
 #include "ops/inner_product.h"
+#include "ops/interpret.h"
 #include "ops/loss.h"
 #include "ops/lrn.h"
 #include "ops/pool.h"
@@ -23,6 +29,7 @@
 #include "ops/unary.h"
 #include "plan/planner.h"
 #include "rewrite/training.h"
+#include "train/trainer.h"
 
 namespace maru::testing {
 
@@ -181,6 +188,86 @@ inline std::vector<std::string> steps_elsewhere(const Plan& plan) {
     if (step.kind == Step::Kind::kernel && step.device != 0) names.push_back(step.op + " " + step.name);
   }
   return names;
+}
+
+inline std::vector<double> doubles(std::span<const float> values) {
+  return {values.begin(), values.end()};
+}
+
+// The same by references in double precision.
+class ReferenceTraining {
+ public:
+  // `rewrite` may change the graph of gradients; the losses are scaled in fp16.
+  ReferenceTraining(Graph network, TrainerOptions options,
+                    const std::function<void(Graph&)>& rewrite = {})
+      : options_(std::move(options)) {
+    options_.training.accumulate = options_.passes > 1;
+    options_.training.scaled = options_.precision == Precision::fp16;
+    parameters_ = build_gradients(network, options_.training);
+    if (rewrite) rewrite(network);
+    gradients_ = std::move(network);
+    update_ = build_update(parameters_, options_.solver, options_.training.accumulate);
+    for (const Graph* graph : {&gradients_, &update_}) {
+      for (const State& state : graph->states) {
+        const Value& value = graph->value(state.begin);
+        states_[value.name].resize(static_cast<std::size_t>(value.desc.count()));
+      }
+    }
+    for (const Parameter& parameter : parameters_)
+      states_[parameter.name] = doubles(parameter.initial->floats());
+  }
+
+  double pass(const Batch& batch, double step) {
+    std::vector<std::vector<double>> inputs;
+    for (const ValueId id : gradients_.inputs) {
+      const std::string& name = gradients_.value(id).name;
+      inputs.push_back(name == "data"    ? doubles(batch.data)
+                       : name == "label" ? doubles(batch.label)
+                                         : std::vector<double>{name == "loss scale" ? scale_ : step});
+    }
+    return run(gradients_, std::move(inputs), "loss");
+  }
+  double update(std::vector<double> controls) {
+    return run(update_, {std::move(controls)}, "gradient norm");
+  }
+
+  const Graph& gradients() const { return gradients_; }
+
+  double scale_ = 1;
+  std::map<std::string, std::vector<double>> states_;
+  std::vector<Parameter> parameters_;
+
+ private:
+  double run(const Graph& graph, std::vector<std::vector<double>> inputs, const char* result) {
+    for (const State& state : graph.states) inputs.push_back(states_.at(graph.value(state.begin).name));
+    const Values<double> values = interpret<double>(graph, inputs);
+    for (const State& state : graph.states)
+      states_[graph.value(state.begin).name] = values[static_cast<std::size_t>(state.end)];
+    return values[static_cast<std::size_t>(graph.require(result))][0];
+  }
+
+  TrainerOptions options_;
+  Graph gradients_, update_;
+};
+
+inline std::vector<const Device*> listed(const std::vector<std::unique_ptr<Device>>& devices) {
+  std::vector<const Device*> list;
+  for (const auto& device : devices) list.push_back(device.get());
+  return list;
+}
+
+// The device, and behind it the CPU, where that is another.
+inline std::vector<std::unique_ptr<Device>> open_all(const char* name) {
+  std::vector<std::unique_ptr<Device>> devices;
+  devices.push_back(open_device(name, {}));
+  if (!devices[0]->is_host()) devices.push_back(open_device("cpu", {}));
+  return devices;
+}
+
+inline std::vector<float> state_of(const Trainer& trainer, const std::string& name) {
+  std::vector<float> values(static_cast<std::size_t>(trainer.states().shape_of(name).count()));
+  trainer.states().read(name, values);
+  return values;
 }
 
 }  // namespace maru::testing

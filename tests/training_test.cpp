@@ -28,78 +28,7 @@
 namespace maru {
 namespace {
 
-using testing::Batch;
-using testing::draw_batch;
-using testing::kBatch;
-using testing::kClasses;
-using testing::Network;
-using testing::small_inception;
-using testing::two_losses;
-using testing::window;
-
-std::vector<double> doubles(std::span<const float> values) { return {values.begin(), values.end()}; }
-
-// The same by references in double precision.
-class ReferenceTraining {
- public:
-  ReferenceTraining(Graph network, TrainerOptions options) : options_(std::move(options)) {
-    options_.training.accumulate = options_.passes > 1;
-    parameters_ = build_gradients(network, options_.training);
-    gradients_ = std::move(network);
-    update_ = build_update(parameters_, options_.solver, options_.training.accumulate);
-    for (const Graph* graph : {&gradients_, &update_}) {
-      for (const State& state : graph->states) {
-        const Value& value = graph->value(state.begin);
-        states_[value.name].resize(static_cast<std::size_t>(value.desc.count()));
-      }
-    }
-    for (const Parameter& parameter : parameters_)
-      states_[parameter.name] = doubles(parameter.initial->floats());
-  }
-
-  double pass(const Batch& batch, double step) {
-    std::vector<std::vector<double>> inputs;
-    for (const ValueId id : gradients_.inputs) {
-      const std::string& name = gradients_.value(id).name;
-      inputs.push_back(name == "data"    ? doubles(batch.data)
-                       : name == "label" ? doubles(batch.label)
-                                         : std::vector<double>{step});
-    }
-    return run(gradients_, std::move(inputs), "loss");
-  }
-  double update(std::vector<double> controls) {
-    return run(update_, {std::move(controls)}, "gradient norm");
-  }
-
-  std::map<std::string, std::vector<double>> states_;
-  std::vector<Parameter> parameters_;
-
- private:
-  double run(const Graph& graph, std::vector<std::vector<double>> inputs, const char* result) {
-    for (const State& state : graph.states) inputs.push_back(states_.at(graph.value(state.begin).name));
-    const Values<double> values = interpret<double>(graph, inputs);
-    for (const State& state : graph.states)
-      states_[graph.value(state.begin).name] = values[static_cast<std::size_t>(state.end)];
-    return values[static_cast<std::size_t>(graph.require(result))][0];
-  }
-
-  TrainerOptions options_;
-  Graph gradients_, update_;
-};
-
-std::vector<const Device*> listed(const std::vector<std::unique_ptr<Device>>& devices) {
-  std::vector<const Device*> list;
-  for (const auto& device : devices) list.push_back(device.get());
-  return list;
-}
-
-// The device, and behind it the CPU, where that is another.
-std::vector<std::unique_ptr<Device>> open_all(const char* name) {
-  std::vector<std::unique_ptr<Device>> devices;
-  devices.push_back(open_device(name, {}));
-  if (!devices[0]->is_host()) devices.push_back(open_device("cpu", {}));
-  return devices;
-}
+using namespace maru::testing;
 
 struct Setting {
   const char* name;
@@ -220,12 +149,6 @@ TEST(Trainer, WhatIsFrozenStaysAndIsNotPropagatedThrough) {
   for (const Step& step : frozen.plan().steps) EXPECT_EQ(step.op.find("conv_grad"), std::string::npos);
   EXPECT_LT(frozen.arena_bytes(), whole.arena_bytes());
   EXPECT_LT(frozen.state_bytes(), whole.state_bytes());
-}
-
-std::vector<float> state_of(const Trainer& trainer, const std::string& name) {
-  std::vector<float> values(static_cast<std::size_t>(trainer.states().shape_of(name).count()));
-  trainer.states().read(name, values);
-  return values;
 }
 
 // Of data that is not a number, and of labels that are no class.

@@ -30,6 +30,15 @@ constexpr Enumerator kEnumerators[] = {
     {"norm_region", 1, "WITHIN_CHANNEL"},
     {"round_mode", 0, "CEIL"},
     {"round_mode", 1, "FLOOR"},
+    {"normalization", 0, "FULL"},
+    {"normalization", 1, "VALID"},
+    {"normalization", 2, "BATCH_SIZE"},
+    {"normalization", 3, "NONE"},
+    {"variance_norm", 0, "FAN_IN"},
+    {"variance_norm", 1, "FAN_OUT"},
+    {"variance_norm", 2, "AVERAGE"},
+    {"backend", 0, "LEVELDB"},
+    {"backend", 1, "LMDB"},
 };
 
 constexpr std::string_view kTrainingFields[] = {
@@ -43,8 +52,9 @@ bool is_training_field(std::string_view name) {
   return std::ranges::find(kTrainingFields, name) != std::end(kTrainingFields);
 }
 
-CaffeAttrs::CaffeAttrs(const Message* message, std::string_view file, std::string_view layer)
-    : message_(message), file_(file), layer_(layer) {}
+CaffeAttrs::CaffeAttrs(const Message* message, std::string_view file, std::string_view layer,
+                       bool trains)
+    : message_(message), file_(file), layer_(layer), trains_(trains) {}
 
 void CaffeAttrs::fail(const Field& field, std::string_view expected, std::string_view got) const {
   throw Error(fmt::format("{}:{} layer '{}'", file_, field.line, layer_),

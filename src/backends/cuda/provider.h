@@ -32,14 +32,18 @@ class Provider {
 
 // In order of preference among equals.
 std::vector<std::unique_ptr<Provider>> providers();
+std::unique_ptr<Provider> batch_norm_provider();
 std::unique_ptr<Provider> cast_provider();
 std::unique_ptr<Provider> channelwise_provider();
+std::unique_ptr<Provider> conv_grad_data_provider();
+std::unique_ptr<Provider> conv_grad_weight_provider();
 std::unique_ptr<Provider> conv_provider();
 std::unique_ptr<Provider> copy_provider();
 std::unique_ptr<Provider> depthwise_provider();
 std::unique_ptr<Provider> dropout_provider();
 std::unique_ptr<Provider> eltwise_provider();
 std::unique_ptr<Provider> inner_product_provider();
+std::unique_ptr<Provider> inner_product_training_provider();
 std::unique_ptr<Provider> loss_provider();
 std::unique_ptr<Provider> lrn_grad_provider();
 std::unique_ptr<Provider> lrn_provider();
@@ -50,6 +54,7 @@ std::unique_ptr<Provider> pool_provider();
 std::unique_ptr<Provider> preprocess_provider();
 std::unique_ptr<Provider> reduce_provider();
 std::unique_ptr<Provider> rows_provider();
+std::unique_ptr<Provider> running_statistics_provider();
 std::unique_ptr<Provider> softmax_provider();
 std::unique_ptr<Provider> unary_grad_provider();
 std::unique_ptr<Provider> unary_provider();
