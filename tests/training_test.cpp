@@ -252,8 +252,13 @@ TEST_P(EveryOperator, HasTheGradientOfTheReference) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Devices, EveryOperator, ::testing::Values("cpu", "cuda"),
-                         [](const auto& param_info) { return std::string(param_info.param); });
+INSTANTIATE_TEST_SUITE_P(Devices, EveryOperator,
+                         ::testing::Values("cpu", "cuda", "board:orin", "board:pcie"),
+                         [](const auto& param_info) {
+                           std::string name = param_info.param;
+                           std::ranges::replace(name, ':', '_');
+                           return name;
+                         });
 
 // Neither computing gradients nor updating leaves anything to the CPU beside the GPU.
 TEST(TrainingOnCuda, IsTheGpusAlone) {

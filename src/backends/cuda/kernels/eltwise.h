@@ -13,7 +13,11 @@ struct EltwiseParams {
   enum class Kind : std::int32_t { sum, product, maximum };
 
   const void* src[kEltwiseOperands];
-  void* dst;                                              // may be the bytes of src[0]
+  void* dst;  // may be the bytes of src[0]
+  // Of more operands than a launch takes: what those before made, and what those behind go on with, in
+  // vectors of floats. Null for the first and the last.
+  const float* before;
+  float* behind;
   std::int64_t src_stride[kEltwiseOperands], dst_stride;  // from one row to the next, in elements
   float factor[kEltwiseOperands];                         // of a sum
   std::int32_t count;                                     // operands
