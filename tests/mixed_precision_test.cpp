@@ -379,9 +379,13 @@ TEST(FirstBad, IsNamed) {
         write(trainer, batch);
         trainer.pass();
       }
+      const std::vector<float> gradient = state_of(trainer, "3x3/weight/gradient");
       const auto first = trainer.find_first_bad();
       EXPECT_EQ(trainer.find_first_bad(), first);
       // It has changed nothing that training goes on with.
+      if (!first) {
+        EXPECT_EQ(state_of(trainer, "3x3/weight/gradient"), gradient);
+      }
       EXPECT_EQ(std::isfinite(trainer.update(0)), !first);
       EXPECT_EQ(trainer.find_first_bad(), first);
       return first ? first->str() : "";
