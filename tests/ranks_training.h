@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "tests/small_inception.h"
+#include "tests/training_networks.h"
 #include "train/trainer.h"
 
 namespace maru::testing {

@@ -22,78 +22,13 @@
 #include "rewrite/rewrite.h"
 #include "tests/devices.h"
 #include "tests/shared.h"
-#include "tests/small_inception.h"
+#include "tests/training_networks.h"
 #include "train/trainer.h"
 
 namespace maru {
 namespace {
 
-using testing::Batch, testing::draw_batch, testing::kBatch, testing::kClasses, testing::Network;
-using testing::small_inception, testing::two_losses, testing::window;
-
-std::vector<double> doubles(std::span<const float> values) { return {values.begin(), values.end()}; }
-
-// The same by references in double precision.
-class ReferenceTraining {
- public:
-  ReferenceTraining(Graph network, TrainerOptions options) : options_(std::move(options)) {
-    options_.training.accumulate = options_.passes > 1;
-    parameters_ = build_gradients(network, options_.training);
-    gradients_ = std::move(network);
-    update_ = build_update(parameters_, options_.solver, options_.training.accumulate);
-    for (const Graph* graph : {&gradients_, &update_}) {
-      for (const State& state : graph->states) {
-        const Value& value = graph->value(state.begin);
-        states_[value.name].resize(static_cast<std::size_t>(value.desc.count()));
-      }
-    }
-    for (const Parameter& parameter : parameters_)
-      states_[parameter.name] = doubles(parameter.initial->floats());
-  }
-
-  double pass(const Batch& batch, double step) {
-    std::vector<std::vector<double>> inputs;
-    for (const ValueId id : gradients_.inputs) {
-      const std::string& name = gradients_.value(id).name;
-      inputs.push_back(name == "data"    ? doubles(batch.data)
-                       : name == "label" ? doubles(batch.label)
-                                         : std::vector<double>{step});
-    }
-    return run(gradients_, std::move(inputs), "loss");
-  }
-  double update(std::vector<double> controls) {
-    return run(update_, {std::move(controls)}, "gradient norm");
-  }
-
-  std::map<std::string, std::vector<double>> states_;
-  std::vector<Parameter> parameters_;
-
- private:
-  double run(const Graph& graph, std::vector<std::vector<double>> inputs, const char* result) {
-    for (const State& state : graph.states) inputs.push_back(states_.at(graph.value(state.begin).name));
-    const Values<double> values = interpret<double>(graph, inputs);
-    for (const State& state : graph.states)
-      states_[graph.value(state.begin).name] = values[static_cast<std::size_t>(state.end)];
-    return values[static_cast<std::size_t>(graph.require(result))][0];
-  }
-
-  TrainerOptions options_;
-  Graph gradients_, update_;
-};
-
-std::vector<const Device*> listed(const std::vector<std::unique_ptr<Device>>& devices) {
-  std::vector<const Device*> list;
-  for (const auto& device : devices) list.push_back(device.get());
-  return list;
-}
-
-// The device, and behind it the CPU, where that is another.
-std::vector<std::unique_ptr<Device>> open_all(const char* name) {
-  std::vector<std::unique_ptr<Device>> devices;
-  devices.push_back(open_device(name, {}));
-  if (!devices[0]->is_host()) devices.push_back(open_device("cpu", {}));
-  return devices;
-}
+using namespace maru::testing;
 
 struct Setting {
   const char* name;
@@ -107,6 +42,7 @@ class Training : public ::testing::TestWithParam<Setting> {};
 
 TEST_P(Training, IsThatOfTheReferences) {
   const Setting& setting = GetParam();
+  MARU_NEEDS_DEVICE(setting.device);
   TrainerOptions options;
   options.training = two_losses();
   options.solver.solver = setting.solver;
@@ -163,7 +99,14 @@ INSTANTIATE_TEST_SUITE_P(Settings, Training,
                                            Setting{"several_passes", "cpu", Solver::sgd, 3, 0},
                                            Setting{"clipped", "cpu", Solver::sgd, 2, 0.5},
                                            Setting{"shared_memory", "board:orin", Solver::sgd, 2, 0},
-                                           Setting{"card", "board:pcie", Solver::nesterov, 1, 0}),
+                                           Setting{"card", "board:pcie", Solver::nesterov, 1, 0},
+                                           Setting{"cuda", "cuda", Solver::sgd, 1, 0},
+                                           Setting{"cuda_nesterov", "cuda", Solver::nesterov, 1, 0},
+                                           Setting{"cuda_adagrad", "cuda", Solver::adagrad, 1, 0},
+                                           Setting{"cuda_rmsprop", "cuda", Solver::rmsprop, 1, 0},
+                                           Setting{"cuda_adadelta", "cuda", Solver::adadelta, 1, 0},
+                                           Setting{"cuda_adam", "cuda", Solver::adam, 1, 0},
+                                           Setting{"cuda_clipped", "cuda", Solver::sgd, 2, 0.5}),
                          [](const auto& param_info) { return std::string(param_info.param.name); });
 
 TEST(Trainer, Learns) {
@@ -208,12 +151,6 @@ TEST(Trainer, WhatIsFrozenStaysAndIsNotPropagatedThrough) {
   EXPECT_LT(frozen.state_bytes(), whole.state_bytes());
 }
 
-std::vector<float> state_of(const Trainer& trainer, const std::string& name) {
-  std::vector<float> values(static_cast<std::size_t>(trainer.states().shape_of(name).count()));
-  trainer.states().read(name, values);
-  return values;
-}
-
 // Of data that is not a number, and of labels that are no class.
 TEST(Trainer, ANormThatIsNotFiniteChangesNothing) {
   TrainerOptions options;
@@ -256,6 +193,89 @@ TEST(Trainer, ANormThatIsNotFiniteChangesNothing) {
   }
   for (int i = 0; i < 2; ++i) pass(draw_batch(random));
   EXPECT_TRUE(std::isfinite(trainer.update(0.1)));
+}
+
+class EveryOperator : public ::testing::TestWithParam<const char*> {};
+
+// Losses and gradients of one pass, against the references in double precision.
+TEST_P(EveryOperator, HasTheGradientOfTheReference) {
+  MARU_NEEDS_DEVICE(GetParam());
+  TrainerOptions options;
+  options.training = testing::all_losses();
+  const auto devices = open_all(GetParam());
+  Trainer trainer(testing::one_of_each(), listed(devices), options);
+  Graph graph = testing::one_of_each();
+  const std::vector<Parameter> parameters = build_gradients(graph, options.training);
+  std::mt19937 random(5);
+  std::vector<std::vector<double>> inputs;
+  for (const ValueId id : graph.inputs) {
+    const Value& value = graph.value(id);
+    std::vector<double>& values =
+        inputs.emplace_back(static_cast<std::size_t>(value.desc.shape.count()));
+    const bool is_label = value.name.find("label") != std::string::npos;
+    for (double& one : values) {
+      const auto drawn = static_cast<float>(random() % 1000) / 1000 - 0.5F;
+      one = static_cast<double>(is_label ? static_cast<float>(random() % kClasses) : drawn);
+    }
+    if (value.name == "step") {
+      values[0] = 0;  // which the trainer counts
+    } else {
+      std::ranges::transform(values, trainer.input(value.name).begin(),
+                             [](double one) { return static_cast<float>(one); });
+    }
+  }
+  for (const State& state : graph.states) {
+    const Value& value = graph.value(state.begin);
+    const auto found = std::ranges::find(parameters, value.name, &Parameter::name);
+    inputs.push_back(found == parameters.end()
+                         ? std::vector<double>(static_cast<std::size_t>(value.desc.shape.count()))
+                         : doubles(found->initial->floats()));
+  }
+  trainer.pass();
+  const Values<double> wanted = interpret<double>(graph, inputs);
+  for (const char* name : {"loss", "pixel loss", "distance", "cross", "accuracy", "pixel accuracy"}) {
+    const double loss = wanted[static_cast<std::size_t>(graph.require(name))][0];
+    EXPECT_NEAR(trainer.output(name)[0], loss, 2e-5 * (1 + std::fabs(loss))) << name;
+  }
+  for (const State& state : graph.states) {
+    const std::string& name = graph.value(state.begin).name;
+    if (std::ranges::find(parameters, name, &Parameter::name) != parameters.end()) continue;
+    const std::vector<float> got = state_of(trainer, name);
+    const std::vector<double>& expected = wanted[static_cast<std::size_t>(state.end)];
+    double most = 0, error = 0;
+    for (std::size_t i = 0; i < got.size(); ++i) {
+      most = std::max(most, std::fabs(expected[i]));
+      error = std::max(error, std::fabs(expected[i] - static_cast<double>(got[i])));
+    }
+    EXPECT_GT(most, 0) << name;
+    EXPECT_LT(error, 1e-4 * most + 1e-7) << name;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Devices, EveryOperator,
+                         ::testing::Values("cpu", "cuda", "board:orin", "board:pcie"),
+                         [](const auto& param_info) {
+                           std::string name = param_info.param;
+                           std::ranges::replace(name, ':', '_');
+                           return name;
+                         });
+
+// Neither computing gradients nor updating leaves anything to the CPU beside the GPU.
+TEST(TrainingOnCuda, IsTheGpusAlone) {
+  MARU_NEEDS_DEVICE("cuda");
+  const auto devices = open_all("cuda");
+  const auto expect_none = [&](Graph graph, const TrainingOptions& training) {
+    const std::vector<Parameter> parameters = build_gradients(graph, training);
+    for (const auto solver : {Update::Solver::sgd, Update::Solver::adam}) {
+      const Graph update = build_update(parameters, Update{solver}, true);
+      for (const Graph* one : {static_cast<const Graph*>(&graph), &update}) {
+        const Planned planned = make_plan(*one, listed(devices), {});
+        EXPECT_EQ(testing::steps_elsewhere(planned.plan), std::vector<std::string>{}) << one->name;
+      }
+    }
+  };
+  expect_none(small_inception(), two_losses());
+  expect_none(testing::one_of_each(), testing::all_losses());
 }
 
 // A device that hands part of the work to the CPU: all that it has no kernels for.

@@ -59,7 +59,7 @@ double flops_of(const Shape& weight, const Shape& result) {
 }  // namespace
 
 std::vector<TensorDesc> ConvGradData::infer(Descs src) const {
-  require_operands(src, 2, 2);
+  require_operands(src, 2, 2, 1);  // a frozen weight is a constant
   for (const TensorDesc& desc : src) require_rank(desc, 4);
   const Shape &result = src[0].shape, &weight = src[1].shape;
   require_shape(src, 1, {result[1], weight[1], window.kernel[0], window.kernel[1]}, "weight");
@@ -90,7 +90,7 @@ std::vector<TensorDesc> ConvGradWeight::infer(Descs src) const {
   require_operands(src, 2, 2);
   for (const TensorDesc& desc : src) require_rank(desc, 4);
   check_result(window, group, src[0].shape, src[1].shape);
-  return {{src[0].dtype,
+  return {{widen ? DType::f32 : src[0].dtype,
            {src[1].shape[1], src[0].shape[1] / group, window.kernel[0], window.kernel[1]},
            Layout::plain()}};
 }
@@ -141,6 +141,15 @@ Operator conv_grad_data_operator() {
   add("dilated", {1, 8, 11, 11}, {8, 8, 3, 3}, {{{3, 3}, {1, 1}, {2, 2}, {2, 2}}, 1, {11, 11}});
   add("grouped", {1, 32, 9, 9}, {32, 8, 3, 3}, {{{3, 3}, {1, 1}, {1, 1}, {1, 1}}, 2, {9, 9}});
   add("depthwise", {2, 24, 6, 6}, {24, 1, 3, 3}, {{{3, 3}, {2, 2}, {1, 1}, {1, 1}}, 24, {11, 11}});
+  add("tiles", {2, 72, 12, 11}, {72, 40, 3, 3}, {{{3, 3}, {1, 1}, {1, 1}, {1, 1}}, 1, {12, 11}});
+  add("rectangular", {1, 16, 9, 6}, {16, 8, 1, 7}, {{{1, 7}, {1, 2}, {0, 3}, {1, 1}}, 1, {9, 12}});
+  add("1x1 padded", {1, 16, 7, 6}, {16, 24, 1, 1}, {{{1, 1}, {1, 1}, {1, 1}, {1, 1}}, 1, {5, 4}});
+  add("1x1 stride 2", {2, 16, 4, 5}, {16, 24, 1, 1}, {{{1, 1}, {2, 2}, {0, 0}, {1, 1}}, 1, {8, 9}});
+  add("3x3 stride 2", {2, 16, 5, 5}, {16, 24, 3, 3}, {{{3, 3}, {2, 2}, {1, 1}, {1, 1}}, 1, {9, 10}});
+  add("stride beyond the kernel", {1, 8, 3, 3}, {8, 8, 2, 2},
+      {{{2, 2}, {3, 3}, {0, 0}, {1, 1}}, 1, {10, 9}});
+  add("grouped stride 2", {2, 32, 5, 4}, {32, 8, 3, 3}, {{{3, 3}, {2, 2}, {1, 1}, {1, 1}}, 2, {10, 8}});
+  add("one pixel", {1, 64, 1, 1}, {64, 16, 1, 1}, {});
   return op;
 }
 
@@ -157,6 +166,21 @@ Operator conv_grad_weight_operator() {
   add("dilated", {1, 8, 11, 11}, {1, 8, 11, 11}, {{{3, 3}, {1, 1}, {2, 2}, {2, 2}}});
   add("grouped", {2, 16, 9, 9}, {2, 32, 9, 9}, {{{3, 3}, {1, 1}, {1, 1}, {1, 1}}, 2});
   add("depthwise", {2, 24, 11, 11}, {2, 24, 6, 6}, {{{3, 3}, {2, 2}, {1, 1}, {1, 1}}, 24});
+  add("tiles", {2, 136, 12, 11}, {2, 72, 12, 11}, {{{3, 3}, {1, 1}, {1, 1}, {1, 1}}});
+  add("1x1 tiles", {2, 72, 12, 11}, {2, 136, 12, 11}, {});
+  add("few channels", {3, 4, 20, 21}, {3, 24, 20, 21}, {{{3, 5}, {1, 1}, {1, 2}, {1, 1}}});
+  add("rectangular", {1, 8, 9, 12}, {1, 16, 9, 6}, {{{1, 7}, {1, 2}, {0, 3}, {1, 1}}});
+  add("1x1 padded", {1, 24, 5, 4}, {1, 16, 7, 6}, {{{1, 1}, {1, 1}, {1, 1}, {1, 1}}});
+  add("3x3 stride 2", {2, 24, 9, 10}, {2, 16, 5, 5}, {{{3, 3}, {2, 2}, {1, 1}, {1, 1}}});
+  add("one pixel", {1, 16, 1, 1}, {1, 64, 1, 1}, {});
+  const auto add_widened = [&](Shape data, Shape result, ConvGradWeight grad) {
+    grad.widen = true;
+    op.cases.push_back(make_case("widened " + data.str(), grad, {f16(data), f16(result)}));
+  };
+  add_widened({2, 16, 8, 8}, {2, 32, 8, 8}, {{{3, 3}, {1, 1}, {1, 1}, {1, 1}}});
+  add_widened({2, 72, 12, 11}, {2, 136, 12, 11}, {});
+  add_widened({2, 3, 15, 16}, {2, 16, 8, 8}, {{{7, 7}, {2, 2}, {3, 3}, {1, 1}}});
+  add_widened({2, 5, 9, 10}, {2, 7, 5, 5}, {{{3, 3}, {2, 2}, {1, 1}, {1, 1}}});
   return op;
 }
 

@@ -31,7 +31,7 @@ bool Dropout::keeps(std::uint64_t step, std::uint64_t index) const {
 }
 
 std::vector<TensorDesc> Dropout::infer(Descs src) const {
-  require_operands(src, 2, 2);
+  require_operands(src, 2, 2, 1);
   if (!(ratio >= 0 && ratio < 1))
     throw Error("dropout", "a ratio of 0 or more, below 1", fmt::format("{}", ratio), "dropout_ratio");
   if (first < 0) throw Error("dropout", "a first index of 0 or more", fmt::format("{}", first));
@@ -65,14 +65,19 @@ Operator dropout_operator() {
   const auto whole_step = [](Views src) {
     for_real(src[1].desc.dtype, [&](auto zero) { src[1].as<decltype(zero)>()[0] = 12345; });
   };
-  const auto add = [&](std::string name, Shape shape, Dropout dropout) {
-    op.cases.push_back(make_case(std::move(name), dropout, {f32(shape), f32({1})}));
+  const auto add = [&](std::string name, const TensorDesc& data, Dropout dropout) {
+    op.cases.push_back(make_case(std::move(name), dropout, {data, f32({1})}));
     op.cases.back().fill = whole_step;
   };
-  add("half", {4, 1024, 1, 1}, {0.5, 7});
-  add("0.7", {2, 19, 3, 5}, {0.7, 1});
-  add("none", {3, 10}, {0, 0});
-  add("a part of a batch", {2, 37}, {0.5, 7, 2 * 37 + (std::int64_t{1} << 33)});
+  add("half", f32({4, 1024, 1, 1}), {0.5, 7});
+  add("0.7", f32({2, 19, 3, 5}), {0.7, 1});
+  add("images", f32({3, 16, 5, 7}), {0.4, std::int64_t{1} << 40});
+  add("none", f32({3, 10}), {0, 0});
+  add("0.7 of halves", f16({2, 19, 3, 5}), {0.7, 1});
+  add("matrix of halves", f16({5, 24}), {0.5, 3});
+  add("a part of a batch", f32({2, 37}), {0.5, 7, 2 * 37 + (std::int64_t{1} << 33)});
+  add("images of a batch", f32({3, 16, 5, 7}), {0.4, 9, 3 * 16 * 5 * 7});
+  add("a part in halves", f16({2, 40}), {0.5, 7, 83});
   return op;
 }
 

@@ -5,9 +5,12 @@
 #include <cmath>
 #include <random>
 
+#include "ops/batch_norm.h"
+#include "ops/batch_norm_training.h"
 #include "ops/conv.h"
 #include "ops/dropout.h"
 #include "ops/eltwise.h"
+#include "ops/identity.h"
 #include "ops/interpret.h"
 #include "ops/loss.h"
 #include "ops/operator.h"
@@ -30,7 +33,9 @@ std::vector<GradientCase> gradient_cases() {
     if (op.gradient == nullptr) continue;
     for (const Case& one : op.cases) {
       const auto* eltwise = one.op.as<Eltwise>();  // a maximum has none
-      if (eltwise == nullptr || eltwise->kind != Eltwise::Kind::maximum) cases.push_back({&op, &one});
+      const auto* norm = one.op.as<BatchNorm>();   // that of the batch is another operator's
+      if (eltwise != nullptr && eltwise->kind == Eltwise::Kind::maximum) continue;
+      if (norm == nullptr || norm->takes_recorded()) cases.push_back({&op, &one});
     }
   }
   return cases;
@@ -159,8 +164,10 @@ class GradientRules : public ::testing::TestWithParam<GradientCase> {
 };
 
 TEST_P(GradientRules, IsTheSlope) {
-  // The second result of a loss is for its gradient alone.
-  draw_weights(GetParam().one->op.as<SoftmaxLoss>() != nullptr ? 1 : SIZE_MAX);
+  // The other results of a loss, and of batch normalisation, are for their gradients alone.
+  const Op& op = GetParam().one->op;
+  const bool is_of_one = op.as<SoftmaxLoss>() != nullptr || op.as<BatchNormTraining>() != nullptr;
+  draw_weights(is_of_one ? 1 : SIZE_MAX);
   expect_slopes();
 }
 
@@ -216,6 +223,19 @@ TEST(GradientRule, OnlyWhatIsWanted) {
   EXPECT_TRUE(found[1].has_value());
   EXPECT_FALSE(found[2].has_value());
   EXPECT_EQ(graph.nodes().size(), 2u);
+}
+
+TEST(GradientRule, StopsWhereItIsTold) {
+  Graph graph;
+  const ValueId data = graph.add_input("data", {DType::f32, {2}});
+  const ValueId gradient = graph.add_input("gradient", {DType::f32, {2}});
+  for (const auto reason : {Identity::Reason::split, Identity::Reason::stop}) {
+    const NodeId node = graph.add_node("same", Identity{reason}, {data}, {"same"});
+    GradientCall call{graph, graph.node(node), {gradient}, {true}};
+    const Gradients found = gradient_rule("identity")(call);
+    ASSERT_EQ(found.size(), 1u);
+    EXPECT_EQ(found[0].has_value(), reason == Identity::Reason::split);
+  }
 }
 
 // Salmon et al. 2011, known answers of Random123 for philox4x32-10.

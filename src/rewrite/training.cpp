@@ -5,12 +5,14 @@
 #include <set>
 
 #include "base/error.h"
+#include "ops/batch_norm.h"
 #include "ops/dropout.h"
 #include "ops/eltwise.h"
 #include "ops/gradient.h"
 #include "ops/identity.h"
 #include "ops/operator.h"
 #include "ops/reduce.h"
+#include "ops/reshape.h"
 #include "ops/unary.h"
 
 namespace maru {
@@ -27,11 +29,12 @@ class Building {
 
   std::vector<Parameter> run() {
     drop_at_random();
+    statistics_ = use_batch_statistics(graph_);
     make_states();
     find_dependents();
     gradients_.resize(graph_.values().size());
+    const std::size_t count = graph_.nodes().size();  // of the network
     seed();
-    const std::size_t count = graph_.nodes().size();
     for (std::size_t n = count; n-- > 0;) {
       backward(NodeId(static_cast<std::uint32_t>(n)));
       collect(n);
@@ -41,6 +44,8 @@ class Building {
     graph_.tidy();
     return std::move(parameters_);
   }
+
+  std::vector<Statistic> statistics() && { return std::move(statistics_); }
 
  private:
   // What stands in for Dropout when a network is used becomes the real one.
@@ -71,7 +76,7 @@ class Building {
       for (std::size_t i = 0; i < graph_.node(id).src.size(); ++i) {
         const ValueId src = graph_.node(id).src[i];
         const auto constant = graph_.value(src).constant;
-        if (!constant) continue;
+        if (!constant || is_recorded(graph_.node(id), i)) continue;
         const auto known = state_of.find(constant.get());
         if (known != state_of.end()) {
           graph_.node(id).src[i] = known->second;
@@ -96,6 +101,11 @@ class Building {
                   "an lr_mult above 0");
   }
 
+  // Statistics of a batch normalisation that goes by those recorded: nothing to train.
+  static bool is_recorded(const Node& node, std::size_t operand) {
+    return node.op.as<BatchNorm>() != nullptr && operand > 0;
+  }
+
   // Values that change when a trained parameter does.
   void find_dependents() {
     depends_.assign(graph_.values().size(), false);
@@ -110,14 +120,36 @@ class Building {
     if (options_.losses.empty())
       throw Error(fmt::format("graph {}", graph_.name), "a loss to train for", "none",
                   "a layer like SoftmaxWithLoss");
+    std::optional<ValueId> scale;
     for (const WeightedLoss& loss : options_.losses) {
       const ValueId value = graph_.require(loss.value);
       const Shape shape = graph_.value(value).desc.shape;
       if (shape.count() != 1) throw Error(loss.value, "a loss of one element", shape.str());
+      if (options_.scaled) {
+        if (!scale) scale = graph_.add_input("loss scale", {DType::f32, {1}});
+        add(value, scaled_seed(loss, *scale, shape));
+        continue;
+      }
       const std::vector<float> weight{static_cast<float>(loss.weight)};
       add(value, graph_.add_constant(loss.value + "/loss weight",
                                      std::make_shared<const Constant>(shape, weight)));
     }
+  }
+
+  // The loss scale times the weight, in the shape of the loss.
+  ValueId scaled_seed(const WeightedLoss& loss, ValueId scale, const Shape& shape) {
+    const auto append = [&](const std::string& name, Op op, ValueId src) {
+      const NodeId id = graph_.add_node(name, std::move(op), {src}, {name});
+      return graph_.node(id).dst[0];
+    };
+    ValueId seed = scale;
+    if (loss.weight != 1) {
+      const double weight{static_cast<float>(loss.weight)};  // as the constant would be
+      seed = append(loss.value + "/loss weight", Unary{Unary::Kind::power, 1, weight}, seed);
+    }
+    if (graph_.value(seed).desc.shape != shape)
+      seed = append(loss.value + "/loss seed", Reshape{{shape.begin(), shape.end()}}, seed);
+    return seed;
   }
 
   void add(ValueId value, ValueId gradient) {
@@ -166,7 +198,8 @@ class Building {
   }
 
   void keep_gradients() {
-    for (std::size_t p = 0; p < parameters_.size(); ++p) {
+    // The last layer's come first, so that each is added as soon as it is there.
+    for (std::size_t p = parameters_.size(); p-- > 0;) {
       const Parameter& parameter = parameters_[p];
       std::optional<ValueId> gradient = means_[p];
       if (!gradient)
@@ -186,6 +219,7 @@ class Building {
   const TrainingOptions& options_;
   std::vector<Parameter> parameters_;
   GradientBuckets buckets_;
+  std::vector<Statistic> statistics_;
   std::vector<ValueId> states_;                  // per parameter
   std::vector<std::size_t> first_readers_;       // per parameter: the node
   std::vector<std::optional<ValueId>> means_;    // per parameter: its gradient, over all ranks
@@ -195,8 +229,12 @@ class Building {
 
 }  // namespace
 
-std::vector<Parameter> build_gradients(Graph& graph, const TrainingOptions& options) {
-  return Building(graph, options).run();
+std::vector<Parameter> build_gradients(Graph& graph, const TrainingOptions& options,
+                                       std::vector<Statistic>* statistics) {
+  Building building(graph, options);
+  std::vector<Parameter> parameters = building.run();
+  if (statistics != nullptr) *statistics = std::move(building).statistics();
+  return parameters;
 }
 
 Graph build_update(const std::vector<Parameter>& parameters, const Update& solver, bool clears,
@@ -244,6 +282,29 @@ Graph build_update(const std::vector<Parameter>& parameters, const Update& solve
     if (clears) graph.states[p].end = graph.node(id).dst.back();
   }
   return graph;
+}
+
+void read_states(Graph& graph, const std::function<std::optional<Shape>(const std::string&)>& state) {
+  std::map<std::string, ValueId> known;
+  for (std::size_t n = 0; n < graph.nodes().size(); ++n) {
+    const auto id = NodeId(static_cast<std::uint32_t>(n));
+    for (std::size_t i = 0; i < graph.node(id).src.size(); ++i) {
+      const Value& value = graph.value(graph.node(id).src[i]);
+      if (!value.constant) continue;
+      const std::string name = value.name;
+      const Shape shape = value.desc.shape;
+      const std::optional<Shape> wanted = state(name);
+      if (!wanted) continue;
+      if (*wanted != shape)
+        throw Error(graph.node(id).name, fmt::format("{} as it is trained, {}", name, wanted->str()),
+                    shape.str(), "the same layer in the training and the test network");
+      auto found = known.find(name);
+      if (found == known.end())
+        found = known.emplace(name, graph.add_state(name, {DType::f32, shape})).first;
+      graph.node(id).src[i] = found->second;
+    }
+  }
+  graph.tidy();
 }
 
 }  // namespace maru

@@ -4,12 +4,14 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "graph/graph.h"
 #include "ops/update.h"
+#include "rewrite/batch_statistics.h"
 #include "rewrite/gradient_buckets.h"
 
 namespace maru {
@@ -47,15 +49,21 @@ struct TrainingOptions {
   // then that is the update's. Dropout drops as in the whole batch, of which this has the part `rank`.
   int rank = 0, ranks = 1;
   std::int64_t bucket_bytes = GradientBuckets::kBytes;
+  // All gradients are times a number, the new input "loss scale" of one element, so that those that are
+  // small do not vanish in half precision (Micikevicius et al., Mixed Precision Training, 2018). Losses
+  // are as they were. Whoever updates divides by it: Update::kFactor.
+  bool scaled = false;
 };
 
 // The network with losses becomes the graph of gradients: outputs stay, constants that are trained
 // become states, each with a state of its gradient. Dropout drops (a new input "step", one element, the
-// number of the pass). Values are called as in the network; what is added is called after the nodes
-// that it belongs to. Returns the parameters in the order of the network. Throws Error for a loss that
-// is not there or has another shape, for an operator without a gradient, and when nothing is left to
-// train.
-std::vector<Parameter> build_gradients(Graph& graph, const TrainingOptions& options);
+// number of the pass), and batch normalisation takes the batch's statistics and records them in states,
+// which `statistics` is told of. Values are called as in the network; what is added is called after the
+// nodes that it belongs to. Returns the parameters in the order of the network. Throws Error for a loss
+// that is not there or has another shape, for an operator without a gradient, and when nothing is left
+// to train.
+std::vector<Parameter> build_gradients(Graph& graph, const TrainingOptions& options,
+                                       std::vector<Statistic>* statistics = nullptr);
 
 // Reads the gradients and updates the parameters. Input: "controls" (ops/update.h). With `clears`,
 // gradients are zero afterwards, for accumulating. Of several ranks the mean of what they have is
@@ -63,5 +71,10 @@ std::vector<Parameter> build_gradients(Graph& graph, const TrainingOptions& opti
 // update.
 Graph build_update(const std::vector<Parameter>& parameters, const Update& solver, bool clears,
                    int ranks = 1);
+
+// The network reads states instead of the constants that are called as them: a test net then runs on
+// what is being trained. `state` gives the shape of a state, nothing where there is none of that name.
+// Throws Error for a constant of another shape than its state.
+void read_states(Graph& graph, const std::function<std::optional<Shape>(const std::string&)>& state);
 
 }  // namespace maru

@@ -2,41 +2,53 @@
 
 #include <algorithm>
 #include <cmath>
-#include <map>
 #include <optional>
+#include <thread>
 
 #include "base/error.h"
+#include "ops/all_reduce.h"
+#include "rewrite/rewrite.h"
 #include "train/agreement.h"
 
 namespace maru {
 
-// A plan with its memory, and what the caller looks at.
-struct Trainer::Part {
-  Part(const Graph& graph, std::span<const Device* const> devices, const TrainerOptions& options,
-       StateMemory& states)
-      : planned(make_plan(graph, devices, plan_options(options))),
-        weights(pack_weights(planned, devices)) {
-    states.add(planned.plan);
-    executor = std::make_unique<Executor>(planned.plan, devices, weights, false, &states);
-  }
+namespace {
 
-  static PlanOptions plan_options(const TrainerOptions& options) {
-    PlanOptions plan;
-    plan.policy = options.policy;
-    plan.expected_runs = 1e5;
-    return plan;
-  }
+PlanOptions plan_options(const TrainerOptions& options) {
+  PlanOptions plan;
+  plan.policy = options.policy;
+  plan.precision = options.precision;
+  plan.expected_runs = 1e5;
+  plan.compile_threads = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+  return plan;
+}
 
-  void run() {
-    views.clear();
-    executor->run();
-  }
+void to_half_precision(Graph& graph, const Device& device, std::vector<std::string>& notes) {
+  if (!device.computes(Precision::fp16))
+    throw Error("training", "a device that computes in fp16", std::string(device.name()),
+                "--precision fp32, or another --device");
+  RewriteLog log;
+  use_half_precision(graph, log,
+                     [&](const Op& op, Descs src, Descs dst, std::span<const bool> constant) {
+                       return has_kernel(device, op, src, dst, constant);
+                     });
+  notes = std::move(log.lines);
+}
 
-  Planned planned;
-  Weights weights;
-  std::unique_ptr<Executor> executor;
-  std::map<std::size_t, HostView> views;  // per region; end before the executor
-};
+// Each rank's gradients are its own: where they are not finite is looked for by one alone.
+Graph without_ranks(Graph graph) {
+  for (std::size_t n = 0; n < graph.nodes().size(); ++n) {
+    Node& node = graph.node(NodeId(static_cast<std::uint32_t>(n)));
+    if (is_shared(node.op)) node.op = AllReduce{};
+  }
+  return graph;
+}
+
+bool are_finite(std::span<const float> values) {
+  return std::ranges::all_of(values, [](float value) { return std::isfinite(value); });
+}
+
+}  // namespace
 
 Trainer::Trainer(Graph network, std::span<const Device* const> devices, const TrainerOptions& options)
     : options_(options), devices_(devices.begin(), devices.end()), states_(*devices[0]) {
@@ -48,28 +60,37 @@ Trainer::Trainer(Graph network, std::span<const Device* const> devices, const Tr
   const int ranks = options.communicator ? options.communicator->ranks() : 1;
   training.ranks = ranks;
   training.rank = options.communicator ? options.communicator->rank() : 0;
+  training.scaled = is_scaled();
   const std::string as_given = ranks > 1 ? network.print() : "";
-  parameters_ = build_gradients(network, training);
+  parameters_ = build_gradients(network, training, &statistics_);
   // Of constants, those that are trained are rank 0's in the end, and no constants any more.
   if (ranks > 1)
     require_same(*options.communicator, "network and options",
                  as_given + described() + checksums(network),
                  "starting all ranks with the same files and options");
-  gradients_ = std::make_unique<Part>(network, devices_, options_, states_);
-  update_ = std::make_unique<Part>(
+  if (is_scaled()) {
+    to_half_precision(network, *devices_[0], notes_);
+  } else {
+    scale_.scale = 1;
+  }
+  graph_ = std::move(network);
+  gradients_ = std::make_unique<PlannedRun>(graph_, devices_, plan_options(options_), states_);
+  update_ = std::make_unique<PlannedRun>(
       build_update(parameters_, options.solver, training.accumulate, training.accumulate ? ranks : 1),
-      devices_, options_, states_);
+      devices_, plan_options(options_), states_);
   for (const Parameter& parameter : parameters_)
     states_.write(parameter.name, parameter.initial->floats());
+  for (const Statistic& statistic : statistics_)
+    states_.write(statistic.name, statistic.initial->floats());
   share();
 }
 
 Trainer::~Trainer() = default;
 
 std::string Trainer::described() const {
-  std::string text =
-      fmt::format("  solver {}, {} passes, clip {}, decay {} {}\n", Op(options_.solver).key(),
-                  options_.passes, options_.clip_gradients, options_.l2_decay, options_.l1_decay);
+  std::string text = fmt::format("  solver {}, {} passes, clip {}, decay {} {}, in {}\n",
+                                 Op(options_.solver).key(), options_.passes, options_.clip_gradients,
+                                 options_.l2_decay, options_.l1_decay, to_string(options_.precision));
   for (const Parameter& parameter : parameters_)
     text += fmt::format("  parameter {}: {}, rate {}, decay {}\n", parameter.name,
                         parameter.shape.str(), parameter.rate_mult, parameter.decay_mult);
@@ -80,6 +101,7 @@ void Trainer::share() {
   if (!options_.communicator) return;
   share_states(*options_.communicator, states_);
   options_.communicator->share(std::as_writable_bytes(std::span(&updates_, 1)));
+  options_.communicator->share(std::as_writable_bytes(std::span(&scale_, 1)));
 }
 
 void Trainer::require_same_states() const {
@@ -93,37 +115,24 @@ void Trainer::require_same_states() const {
                "devices of one kind for all ranks, and going on from a snapshot");
 }
 
-std::span<float> Trainer::look(Part& part, const std::vector<Port>& ports, std::string_view name,
-                               Access access) {
-  const auto port = std::ranges::find(ports, name, &Port::name);
-  if (port == ports.end()) {
-    std::string known;
-    for (const Port& one : ports) known += (known.empty() ? "" : ", ") + one.name;
-    throw Error("training", "one of " + known, fmt::format("\"{}\"", name));
-  }
-  auto view = part.views.find(port->region);
-  if (view == part.views.end()) {
-    HostView look =
-        part.executor->region(port->region).map(access, 0, port->desc.bytes(), &part.executor->queue());
-    view = part.views.emplace(port->region, std::move(look)).first;
-  }
-  return view->second.as<float>();
-}
-
-std::span<float> Trainer::input(std::string_view name) {
-  return look(*gradients_, gradients_->planned.plan.inputs, name, Access::write);
-}
-
-std::span<const float> Trainer::output(std::string_view name) {
-  return look(*gradients_, gradients_->planned.plan.outputs, name, Access::read);
+std::unique_ptr<PlannedRun> Trainer::evaluation(Graph network) {
+  read_states(network, [this](const std::string& name) -> std::optional<Shape> {
+    if (!states_.has(name)) return std::nullopt;
+    return states_.shape_of(name);
+  });
+  std::vector<std::string> notes;
+  if (is_scaled()) to_half_precision(network, *devices_[0], notes);
+  return std::make_unique<PlannedRun>(network, devices_, plan_options(options_), states_);
 }
 
 void Trainer::pass() {
-  for (const Port& port : gradients_->planned.plan.inputs) {
+  for (const Port& port : gradients_->plan().inputs) {
     // Whole numbers below 2^24 are exact; after that many passes dropouts repeat.
     constexpr std::int64_t kMost = std::int64_t{1} << 24;
     if (port.name == "step")
-      input("step")[0] = static_cast<float>((updates_ * options_.passes + passes_) % kMost);
+      gradients_->input("step")[0] = static_cast<float>((updates_ * options_.passes + passes_) % kMost);
+    if (port.name == "loss scale" && is_scaled())
+      gradients_->input("loss scale")[0] = static_cast<float>(scale_.scale);
   }
   gradients_->run();
   ++passes_;
@@ -132,26 +141,78 @@ void Trainer::pass() {
 double Trainer::update(double rate) {
   MARU_ASSERT(passes_ == options_.passes);
   passes_ = 0;
-  const std::span<float> controls =
-      look(*update_, update_->planned.plan.inputs, "controls", Access::write);
+  const std::span<float> controls = update_->input("controls");
   std::array<double, Update::kControls> values{};
   values[Update::kRate] = rate;
   values[Update::kL2] = options_.l2_decay;
   values[Update::kL1] = options_.l1_decay;
-  values[Update::kFactor] = 1 / static_cast<double>(options_.passes);
-  values[Update::kClip] = options_.clip_gradients;
+  // The gradients, and so their norm, are times the loss scale.
+  values[Update::kFactor] = 1 / (static_cast<double>(options_.passes) * scale_.scale);
+  values[Update::kClip] = options_.clip_gradients * scale_.scale;
   values[Update::kTime] = static_cast<double>(updates_ + 1);
   std::ranges::transform(values, controls.begin(), [](double x) { return static_cast<float>(x); });
   update_->run();
-  const double norm = look(*update_, update_->planned.plan.outputs, "gradient norm", Access::read)[0];
-  if (std::isfinite(norm)) ++updates_;
+  const double norm = update_->output("gradient norm")[0] / scale_.scale;
+  const bool is_finite = std::isfinite(norm);
+  if (is_finite) ++updates_;
+  was_overflow_ = !is_finite && is_scaled() && scale_.scale > LossScale::kLeast && are_losses_finite();
+  if (is_scaled()) scale_.count(is_finite);
   return norm;
 }
 
-std::size_t Trainer::arena_bytes() const {
-  return gradients_->planned.plan.arena_bytes() + update_->planned.plan.arena_bytes();
+// On all ranks: each has losses of its own, and all go on or none.
+bool Trainer::are_losses_finite() {
+  const bool are_here = std::ranges::all_of(options_.training.losses, [&](const WeightedLoss& loss) {
+    const auto& outputs = gradients_->plan().outputs;
+    return std::ranges::find(outputs, loss.value, &Port::name) == outputs.end() ||
+           are_finite(output(loss.value));
+  });
+  double others = are_here ? 0 : 1;
+  if (options_.communicator) options_.communicator->sum(std::span(&others, 1));
+  return others == 0;
 }
 
-const Plan& Trainer::plan() const { return gradients_->planned.plan; }
+void Trainer::set_loss_scale(const LossScale& scale) {
+  MARU_ASSERT(passes_ == 0);
+  if (!is_scaled()) return;
+  if (!(scale.scale >= LossScale::kLeast && scale.scale <= LossScale::kMost) || scale.good < 0)
+    throw Error("loss scale", fmt::format("{} to {}", LossScale::kLeast, LossScale::kMost),
+                fmt::format("{} after {} updates", scale.scale, scale.good), "another snapshot");
+  scale_ = scale;
+}
+
+std::optional<FirstBad> Trainer::find_first_bad() {
+  gradients_->settle();
+  for (const Parameter& parameter : parameters_) {
+    std::vector<float> values(static_cast<std::size_t>(parameter.shape.count()));
+    states_.read(parameter.name, values);
+    if (!are_finite(values)) return FirstBad{FirstBad::Kind::parameter, parameter.name};
+  }
+  for (const Port& port : gradients_->plan().inputs) {
+    if (port.desc.dtype == DType::f32 && !are_finite(gradients_->settled_input(port).as<float>()))
+      return FirstBad{FirstBad::Kind::input, port.name};
+  }
+  std::vector<FirstBad> watched;
+  PlannedRun again(sums_of_results(without_ranks(graph_), watched), devices_, plan_options(options_),
+                   states_);
+  again.copy_inputs(*gradients_);
+  again.run();
+  const std::vector<Port>& sums = again.plan().outputs;
+  MARU_ASSERT(sums.size() == watched.size());
+  for (std::size_t i = 0; i < sums.size(); ++i) {
+    if (!are_finite(again.output(sums[i].name))) return watched[i];
+  }
+  return std::nullopt;
+}
+
+std::size_t Trainer::arena_bytes() const {
+  return gradients_->plan().arena_bytes() + update_->plan().arena_bytes();
+}
+
+std::size_t Trainer::memory_bytes() const {
+  return gradients_->memory_bytes() + update_->memory_bytes();
+}
+
+const Plan& Trainer::plan() const { return gradients_->plan(); }
 
 }  // namespace maru

@@ -14,6 +14,9 @@ std::vector<std::unique_ptr<Provider>> providers() {
   all.push_back(conv_provider());
   all.push_back(depthwise_provider());
   all.push_back(inner_product_provider());
+  all.push_back(inner_product_training_provider());
+  all.push_back(conv_grad_data_provider());
+  all.push_back(conv_grad_weight_provider());
   all.push_back(cast_provider());
   all.push_back(pool_lrn_provider());
   all.push_back(pool_provider());
@@ -21,8 +24,18 @@ std::vector<std::unique_ptr<Provider>> providers() {
   all.push_back(eltwise_provider());
   all.push_back(unary_provider());
   all.push_back(channelwise_provider());
+  all.push_back(batch_norm_provider());
+  all.push_back(running_statistics_provider());
   all.push_back(softmax_provider());
   all.push_back(preprocess_provider());
+  all.push_back(unary_grad_provider());
+  all.push_back(pool_grad_provider());
+  all.push_back(lrn_grad_provider());
+  all.push_back(reduce_provider());
+  all.push_back(dropout_provider());
+  all.push_back(loss_provider());
+  all.push_back(pair_loss_provider());
+  all.push_back(update_provider());
   all.push_back(all_reduce_provider());
   return all;
 }
@@ -74,6 +87,10 @@ std::vector<Layout> natural_layouts(const Call& call) {
   if (is_known(first.layout)) return {first.layout.dense()};
   if (first.shape.rank() == 4) return {Layout::channels_last(), Layout::plain()};
   return {Layout::plain()};
+}
+
+std::vector<Layout> layouts_where(const Call& call, bool is_last_fine) {
+  return is_last_fine ? natural_layouts(call) : std::vector{Layout::plain()};
 }
 
 std::optional<DType> data_type(const Call& call) {
