@@ -9,6 +9,8 @@
 //   void reference(Views src, Views dst) const;                 plain layout, f32 or f64
 // Where it takes parameters (weights) as its last operands, it also has
 //   std::vector<Param> params(Descs src) const;                 of the operands that come before them
+// Where some operands are f32 also where its data is f16 (labels, counts, statistics), it has
+//   bool keeps_f32(std::size_t operand) const;                  what results are, its shape rule says
 #pragma once
 
 #include <memory>
@@ -55,6 +57,7 @@ class Op {
   Cost cost(Descs src, Descs dst) const { return model_->cost(src, dst); }
   void reference(Views src, Views dst) const { model_->reference(src, dst); }
   std::vector<Param> params(Descs src) const { return model_->params(src); }
+  bool keeps_f32(std::size_t operand) const { return model_->keeps_f32(operand); }
 
   // "kernel=3x3 stride=2x2 ..."; attributes at their default are left out.
   std::string attributes() const { return model_->print(); }
@@ -73,6 +76,7 @@ class Op {
     virtual Cost cost(Descs src, Descs dst) const = 0;
     virtual void reference(Views src, Views dst) const = 0;
     virtual std::vector<Param> params(Descs src) const = 0;
+    virtual bool keeps_f32(std::size_t operand) const = 0;
     virtual std::string print() const = 0;
   };
 
@@ -89,6 +93,13 @@ class Op {
         return attributes.params(src);
       } else {
         return {};
+      }
+    }
+    bool keeps_f32(std::size_t operand) const override {
+      if constexpr (requires { attributes.keeps_f32(operand); }) {
+        return attributes.keeps_f32(operand);
+      } else {
+        return false;
       }
     }
     std::string print() const override { return print_fields(attributes); }

@@ -59,7 +59,7 @@ double flops_of(const Shape& weight, const Shape& result) {
 }  // namespace
 
 std::vector<TensorDesc> ConvGradData::infer(Descs src) const {
-  require_operands(src, 2, 2);
+  require_operands(src, 2, 2, 1);  // a frozen weight is a constant
   for (const TensorDesc& desc : src) require_rank(desc, 4);
   const Shape &result = src[0].shape, &weight = src[1].shape;
   require_shape(src, 1, {result[1], weight[1], window.kernel[0], window.kernel[1]}, "weight");
@@ -90,7 +90,7 @@ std::vector<TensorDesc> ConvGradWeight::infer(Descs src) const {
   require_operands(src, 2, 2);
   for (const TensorDesc& desc : src) require_rank(desc, 4);
   check_result(window, group, src[0].shape, src[1].shape);
-  return {{src[0].dtype,
+  return {{widen ? DType::f32 : src[0].dtype,
            {src[1].shape[1], src[0].shape[1] / group, window.kernel[0], window.kernel[1]},
            Layout::plain()}};
 }

@@ -37,11 +37,13 @@ struct ConvGradWeight {
 
   Window window;
   std::int64_t group = 1;
+  bool widen = false;  // the result is f32 also where the operands are f16
 
   template <class Self, class V>
   static void fields(Self& self, V&& visit) {
     Window::fields(self.window, visit);
     visit("group", self.group);
+    visit("widen", self.widen);
   }
 
   std::vector<TensorDesc> infer(Descs src) const;

@@ -31,7 +31,7 @@ bool Dropout::keeps(std::uint64_t step, std::uint64_t index) const {
 }
 
 std::vector<TensorDesc> Dropout::infer(Descs src) const {
-  require_operands(src, 2, 2);
+  require_operands(src, 2, 2, 1);
   if (!(ratio >= 0 && ratio < 1))
     throw Error("dropout", "a ratio of 0 or more, below 1", fmt::format("{}", ratio), "dropout_ratio");
   if (src[1].count() != 1) throw Error("dropout", "a step of one element", src[1].shape.str());

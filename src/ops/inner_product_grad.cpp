@@ -16,7 +16,7 @@ std::int64_t outputs_of(const Shape& result) {
 }  // namespace
 
 std::vector<TensorDesc> InnerProductGradData::infer(Descs src) const {
-  require_operands(src, 2, 2);
+  require_operands(src, 2, 2, 1);  // a frozen weight is a constant
   const std::int64_t outputs = outputs_of(src[0].shape);
   const Shape data{std::span<const std::int64_t>(extents)};
   const std::int64_t rows = outputs == 0 ? 0 : src[0].shape.count() / outputs;
@@ -60,7 +60,8 @@ std::vector<TensorDesc> InnerProductGradWeight::infer(Descs src) const {
   if (src[1].shape.count() != data.count(0, first) * outputs)
     throw Error("inner_product", fmt::format("a result of {} rows", data.count(0, first)),
                 src[1].shape.str());
-  return {{src[0].dtype, transpose ? Shape{length, outputs} : Shape{outputs, length}, Layout::plain()}};
+  return {{widen ? DType::f32 : src[0].dtype,
+           transpose ? Shape{length, outputs} : Shape{outputs, length}, Layout::plain()}};
 }
 
 Cost InnerProductGradWeight::cost(Descs src, Descs dst) const {

@@ -34,11 +34,13 @@ struct InnerProductGradWeight {
 
   std::int64_t axis = 1;  // negative from the back
   bool transpose = false;
+  bool widen = false;  // the result is f32 also where the operands are f16
 
   template <class Self, class V>
   static void fields(Self& self, V&& visit) {
     visit("axis", self.axis);
     visit("transpose", self.transpose);
+    visit("widen", self.widen);
   }
 
   std::vector<TensorDesc> infer(Descs src) const;

@@ -1,4 +1,5 @@
-// Losses: how far a network's results are from what they should be; and their gradients.
+// Losses: how far a network's results are from what they should be; and their gradients. All in f32,
+// whatever the network computes in.
 #pragma once
 
 #include <optional>
@@ -36,6 +37,7 @@ struct SoftmaxLoss {
   std::vector<TensorDesc> infer(Descs src) const;
   Cost cost(Descs src, Descs dst) const;
   void reference(Views src, Views dst) const;
+  bool keeps_f32(std::size_t) const { return true; }
 
   bool operator==(const SoftmaxLoss&) const = default;
 };
@@ -55,6 +57,7 @@ struct SoftmaxLossGrad {
   std::vector<TensorDesc> infer(Descs src) const;
   Cost cost(Descs src, Descs dst) const;
   void reference(Views src, Views dst) const;
+  bool keeps_f32(std::size_t) const { return true; }
 
   bool operator==(const SoftmaxLossGrad&) const = default;
 };
@@ -79,6 +82,7 @@ struct PairLoss {
   std::vector<TensorDesc> infer(Descs src) const;
   Cost cost(Descs src, Descs dst) const;
   void reference(Views src, Views dst) const;
+  bool keeps_f32(std::size_t) const { return true; }
 
   bool operator==(const PairLoss&) const = default;
 };
@@ -99,6 +103,7 @@ struct PairLossGrad {
   std::vector<TensorDesc> infer(Descs src) const;
   Cost cost(Descs src, Descs dst) const;
   void reference(Views src, Views dst) const;
+  bool keeps_f32(std::size_t) const { return true; }
 
   bool operator==(const PairLossGrad&) const = default;
 };
@@ -123,6 +128,7 @@ struct Accuracy {
   std::vector<TensorDesc> infer(Descs src) const;
   Cost cost(Descs src, Descs dst) const;
   void reference(Views src, Views dst) const;
+  bool keeps_f32(std::size_t) const { return true; }
 
   bool operator==(const Accuracy&) const = default;
 };

@@ -7,7 +7,8 @@ namespace maru {
 std::vector<TensorDesc> Reduce::infer(Descs src) const {
   require_operands(src, 1, 2);
   if (src.size() == 2) require_shape(src, 1, src[0].shape, "second input");
-  return {{src[0].dtype, covered_shape(src[0].shape, axis, num_axes), Layout::plain()}};
+  return {{widen ? DType::f32 : src[0].dtype, covered_shape(src[0].shape, axis, num_axes),
+           Layout::plain()}};
 }
 
 Cost Reduce::cost(Descs src, Descs dst) const {

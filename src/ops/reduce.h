@@ -13,11 +13,13 @@ struct Reduce {
 
   std::int64_t axis = 1;  // negative from the back
   std::int64_t num_axes = 1;
+  bool widen = false;  // the result is f32 also where the operands are f16
 
   template <class Self, class V>
   static void fields(Self& self, V&& visit) {
     visit("axis", self.axis);
     visit("num_axes", self.num_axes);
+    visit("widen", self.widen);
   }
 
   std::vector<TensorDesc> infer(Descs src) const;

@@ -61,6 +61,7 @@ struct Update {
   std::vector<TensorDesc> infer(Descs src) const;
   Cost cost(Descs src, Descs dst) const;
   void reference(Views src, Views dst) const;
+  bool keeps_f32(std::size_t) const { return true; }
 
   bool operator==(const Update&) const = default;
 };

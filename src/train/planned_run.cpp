@@ -12,7 +12,7 @@ PlannedRun::PlannedRun(const Graph& graph, std::span<const Device* const> device
       planned_(make_plan(graph, devices, options)),
       weights_(pack_weights(planned_, devices)) {
   states.add(planned_.plan);
-  executor_.emplace(planned_.plan, devices_, weights_, false, &states);
+  executor_ = std::make_unique<Executor>(planned_.plan, devices_, weights_, false, &states);
 }
 
 PlannedRun::~PlannedRun() = default;
@@ -27,9 +27,7 @@ std::span<std::byte> PlannedRun::look(const std::vector<Port>& ports, std::strin
   }
   auto view = views_.find(port->region);
   if (view == views_.end()) {
-    HostView look =
-        executor_->region(port->region).map(access, 0, port->desc.bytes(), &executor_->queue());
-    view = views_.emplace(port->region, std::move(look)).first;
+    view = views_.emplace(port->region, look_at(*port, access)).first;
   }
   return view->second.bytes();
 }
@@ -54,6 +52,20 @@ std::span<std::byte> PlannedRun::input_bytes(std::string_view name, std::size_t 
 void PlannedRun::run() {
   views_.clear();
   executor_->run();
+}
+
+void PlannedRun::stop_looking() {
+  views_.clear();
+  executor_->queue().finish();
+}
+
+void PlannedRun::copy_inputs(const PlannedRun& from) {
+  for (const Port& port : plan().inputs) {
+    const auto& inputs = from.plan().inputs;
+    const HostView read =
+        from.look_at(*std::ranges::find(inputs, port.name, &Port::name), Access::read);
+    std::ranges::copy(read.bytes(), look_at(port, Access::write).bytes().begin());
+  }
 }
 
 std::size_t PlannedRun::memory_bytes() const {

@@ -4,7 +4,6 @@
 
 #include <map>
 #include <memory>
-#include <optional>
 #include <span>
 #include <string_view>
 
@@ -31,6 +30,14 @@ class PlannedRun {
   // is no more.
   std::span<std::byte> input_bytes(std::string_view name, std::size_t bytes);
   void run();
+  // A look that is the caller's to end, before the next run.
+  HostView look_at(const Port& port, Access access) const {
+    return executor_->region(port.region).map(access, 0, port.desc.bytes(), &executor_->queue());
+  }
+  // What was given by input() and output() is good no more, and nothing is under way.
+  void stop_looking();
+  // What inputs of the same names hold there.
+  void copy_inputs(const PlannedRun& from);
 
   const Plan& plan() const { return planned_.plan; }
   // What it takes beside the states: arena, weights, inputs, outputs.
@@ -42,7 +49,7 @@ class PlannedRun {
   std::span<const Device* const> devices_;
   Planned planned_;
   Weights weights_;
-  std::optional<Executor> executor_;
+  std::unique_ptr<Executor> executor_;
   std::map<std::size_t, HostView> views_;  // per region; end before the executor
 };
 
