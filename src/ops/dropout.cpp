@@ -63,13 +63,16 @@ Operator dropout_operator() {
   const auto whole_step = [](Views src) {
     for_real(src[1].desc.dtype, [&](auto zero) { src[1].as<decltype(zero)>()[0] = 12345; });
   };
-  const auto add = [&](std::string name, Shape shape, Dropout dropout) {
-    op.cases.push_back(make_case(std::move(name), dropout, {f32(shape), f32({1})}));
+  const auto add = [&](std::string name, const TensorDesc& data, Dropout dropout) {
+    op.cases.push_back(make_case(std::move(name), dropout, {data, f32({1})}));
     op.cases.back().fill = whole_step;
   };
-  add("half", {4, 1024, 1, 1}, {0.5, 7});
-  add("0.7", {2, 19, 3, 5}, {0.7, 1});
-  add("none", {3, 10}, {0, 0});
+  add("half", f32({4, 1024, 1, 1}), {0.5, 7});
+  add("0.7", f32({2, 19, 3, 5}), {0.7, 1});
+  add("images", f32({3, 16, 5, 7}), {0.4, std::int64_t{1} << 40});
+  add("none", f32({3, 10}), {0, 0});
+  add("0.7 of halves", f16({2, 19, 3, 5}), {0.7, 1});
+  add("matrix of halves", f16({5, 24}), {0.5, 3});
   return op;
 }
 

@@ -5,7 +5,8 @@
 
 namespace maru {
 
-// src: data of any shape; step: one element, the number of this pass, a whole number below 2^24.
+// src: data of any shape; step: one element, the number of this pass, a whole number below 2^24, in f32
+// also where data is f16.
 // dst: as data; each element is 0 with probability `ratio`, else divided by 1 - ratio, so that the mean
 // stays (Caffe: DropoutLayer). Which ones follows from seed, step and the element's index alone, the
 // same on every device and for every number of threads: nothing has to be kept for the gradient, which

@@ -5,6 +5,8 @@
 #include <cmath>
 #include <random>
 
+#include "ops/batch_norm.h"
+#include "ops/batch_norm_training.h"
 #include "ops/conv.h"
 #include "ops/dropout.h"
 #include "ops/eltwise.h"
@@ -30,7 +32,9 @@ std::vector<GradientCase> gradient_cases() {
     if (op.gradient == nullptr) continue;
     for (const Case& one : op.cases) {
       const auto* eltwise = one.op.as<Eltwise>();  // a maximum has none
-      if (eltwise == nullptr || eltwise->kind != Eltwise::Kind::maximum) cases.push_back({&op, &one});
+      const auto* norm = one.op.as<BatchNorm>();   // that of the batch is another operator's
+      if (eltwise != nullptr && eltwise->kind == Eltwise::Kind::maximum) continue;
+      if (norm == nullptr || norm->takes_recorded()) cases.push_back({&op, &one});
     }
   }
   return cases;
@@ -159,8 +163,10 @@ class GradientRules : public ::testing::TestWithParam<GradientCase> {
 };
 
 TEST_P(GradientRules, IsTheSlope) {
-  // The second result of a loss is for its gradient alone.
-  draw_weights(GetParam().one->op.as<SoftmaxLoss>() != nullptr ? 1 : SIZE_MAX);
+  // The other results of a loss, and of batch normalisation, are for their gradients alone.
+  const Op& op = GetParam().one->op;
+  const bool is_of_one = op.as<SoftmaxLoss>() != nullptr || op.as<BatchNormTraining>() != nullptr;
+  draw_weights(is_of_one ? 1 : SIZE_MAX);
   expect_slopes();
 }
 

@@ -367,9 +367,11 @@ TEST(BatchNorm, RejectsAndSpells) {
   expect_rejected(BatchNorm{-1}, {{1, 3}, {3}, {3}, {1}}, "epsilon");
   expect_rejected(BatchNorm{NAN}, {{1, 3}, {3}, {3}, {1}}, "epsilon");
   expect_rejected(BatchNorm{}, {{}, {1}, {1}, {1}}, "1 axis");
-  EXPECT_EQ(parsed("BatchNorm", {{"use_global_stats", {"true"}}, {"eps", {"0.001"}}}),
-            "batch_norm epsilon=0.001");
-  EXPECT_THROW(parsed("BatchNorm", {{"use_global_stats", {"false"}}}), Error);
+  EXPECT_EQ(parsed("BatchNorm", {{"eps", {"0.001"}}}), "batch_norm epsilon=0.001");
+  EXPECT_EQ(parsed("BatchNorm", {{"use_global_stats", {"true"}}}), "batch_norm statistics=recorded");
+  EXPECT_EQ(
+      parsed("BatchNorm", {{"use_global_stats", {"false"}}, {"moving_average_fraction", {"0.95"}}}),
+      "batch_norm statistics=batch fraction=0.95");
 }
 
 TEST(Scale, CoversAxes) {

@@ -48,6 +48,11 @@ Operator reduce_operator() {
   add("all that follow", 1, {5, 3, 4}, {1, -1});
   add("products by channel", 2, {2, 19, 3, 4}, {});
   add("products to a scalar", 2, {2, 16, 3, 4}, {0, 0});
+  add("many of few channels", 1, {3, 24, 60, 50}, {});
+  add("many of a matrix", 1, {900, 72}, {-1});
+  add("many to a scalar", 2, {24, 16, 7, 7}, {0, 0});
+  for (const Shape& shape : {Shape{3, 24, 60, 50}, Shape{2, 19, 3, 4}, Shape{6, 10}})
+    op.cases.push_back(make_case("widened " + shape.str(), Reduce{1, 1, true}, {f16(shape)}));
   return op;
 }
 

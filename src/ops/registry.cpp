@@ -2,6 +2,8 @@
 
 #include "base/text.h"
 #include "ops/batch_norm.h"
+#include "ops/batch_norm_grad.h"
+#include "ops/batch_norm_training.h"
 #include "ops/bias.h"
 #include "ops/cast.h"
 #include "ops/concat.h"
@@ -23,6 +25,7 @@
 #include "ops/preprocess.h"
 #include "ops/reduce.h"
 #include "ops/reshape.h"
+#include "ops/running_statistics.h"
 #include "ops/scale.h"
 #include "ops/slice.h"
 #include "ops/softmax.h"
@@ -36,6 +39,8 @@ std::span<const Operator> all_operators() {
   static const std::vector<Operator> operators{
       accuracy_operator(),
       batch_norm_operator(),
+      batch_norm_grad_operator(),
+      batch_norm_training_operator(),
       bias_operator(),
       cast_operator(),
       concat_operator(),
@@ -60,6 +65,7 @@ std::span<const Operator> all_operators() {
       preprocess_operator(),
       reduce_operator(),
       reshape_operator(),
+      running_statistics_operator(),
       scale_operator(),
       slice_operator(),
       softmax_operator(),

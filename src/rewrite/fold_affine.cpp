@@ -85,7 +85,7 @@ std::optional<Affine> affine_of(const Graph& graph, const Node& node) {
   if (const auto* unary = node.op.as<Unary>()) {
     if (unary->kind != Unary::Kind::power || unary->alpha != 1) return std::nullopt;
     affine = {{unary->scale}, {unary->shift}};
-  } else if (const auto* norm = node.op.as<BatchNorm>()) {
+  } else if (const auto* norm = node.op.as<BatchNorm>(); norm && norm->takes_recorded()) {
     affine = batch_norm_affine(graph, node, *norm);
   } else if (const auto* scale = node.op.as<Scale>()) {
     if (!is_per_channel(data, scale->covered(data, graph.value(node.src[1]).desc.shape))) {

@@ -5,6 +5,7 @@
 #include <set>
 
 #include "base/error.h"
+#include "ops/batch_norm.h"
 #include "ops/dropout.h"
 #include "ops/eltwise.h"
 #include "ops/gradient.h"
@@ -25,6 +26,7 @@ class Building {
 
   std::vector<Parameter> run() {
     drop_at_random();
+    statistics_ = use_batch_statistics(graph_);
     make_states();
     find_dependents();
     gradients_.resize(graph_.values().size());
@@ -35,6 +37,8 @@ class Building {
     graph_.tidy();
     return std::move(parameters_);
   }
+
+  std::vector<Statistic> statistics() && { return std::move(statistics_); }
 
  private:
   // What stands in for Dropout when a network is used becomes the real one.
@@ -64,7 +68,7 @@ class Building {
       for (std::size_t i = 0; i < graph_.node(id).src.size(); ++i) {
         const ValueId src = graph_.node(id).src[i];
         const auto constant = graph_.value(src).constant;
-        if (!constant) continue;
+        if (!constant || is_recorded(graph_.node(id), i)) continue;
         const auto known = state_of.find(constant.get());
         if (known != state_of.end()) {
           graph_.node(id).src[i] = known->second;
@@ -86,6 +90,11 @@ class Building {
     if (parameters_.empty())
       throw Error(fmt::format("graph {}", graph_.name), "a parameter to train", "none",
                   "an lr_mult above 0");
+  }
+
+  // Statistics of a batch normalisation that goes by those recorded: nothing to train.
+  static bool is_recorded(const Node& node, std::size_t operand) {
+    return node.op.as<BatchNorm>() != nullptr && operand > 0;
   }
 
   // Values that change when a trained parameter does.
@@ -190,6 +199,7 @@ class Building {
   Graph& graph_;
   const TrainingOptions& options_;
   std::vector<Parameter> parameters_;
+  std::vector<Statistic> statistics_;
   std::vector<ValueId> states_;                  // per parameter
   std::vector<bool> depends_;                    // per value of the network
   std::vector<std::vector<ValueId>> gradients_;  // per value: of those that read it
@@ -197,8 +207,12 @@ class Building {
 
 }  // namespace
 
-std::vector<Parameter> build_gradients(Graph& graph, const TrainingOptions& options) {
-  return Building(graph, options).run();
+std::vector<Parameter> build_gradients(Graph& graph, const TrainingOptions& options,
+                                       std::vector<Statistic>* statistics) {
+  Building building(graph, options);
+  std::vector<Parameter> parameters = building.run();
+  if (statistics != nullptr) *statistics = std::move(building).statistics();
+  return parameters;
 }
 
 Graph build_update(const std::vector<Parameter>& parameters, const Update& solver, bool clears) {

@@ -11,6 +11,7 @@
 
 #include "graph/graph.h"
 #include "ops/update.h"
+#include "rewrite/batch_statistics.h"
 
 namespace maru {
 
@@ -50,11 +51,13 @@ struct TrainingOptions {
 
 // The network with losses becomes the graph of gradients: outputs stay, constants that are trained
 // become states, each with a state of its gradient. Dropout drops (a new input "step", one element, the
-// number of the pass). Values are called as in the network; what is added is called after the nodes
-// that it belongs to. Returns the parameters in the order of the network. Throws Error for a loss that
-// is not there or has another shape, for an operator without a gradient, and when nothing is left to
-// train.
-std::vector<Parameter> build_gradients(Graph& graph, const TrainingOptions& options);
+// number of the pass), and batch normalisation takes the batch's statistics and records them in states,
+// which `statistics` is told of. Values are called as in the network; what is added is called after the
+// nodes that it belongs to. Returns the parameters in the order of the network. Throws Error for a loss
+// that is not there or has another shape, for an operator without a gradient, and when nothing is left
+// to train.
+std::vector<Parameter> build_gradients(Graph& graph, const TrainingOptions& options,
+                                       std::vector<Statistic>* statistics = nullptr);
 
 // Reads the gradients and updates the parameters. Input: "controls" (ops/update.h). With `clears`,
 // gradients are zero afterwards, for accumulating. Output: "gradient norm", the root of the sum of the

@@ -37,7 +37,7 @@ Trainer::Trainer(Graph network, std::span<const Device* const> devices, const Tr
   TrainingOptions training = options.training;
   training.accumulate = options.passes > 1;
   training.scaled = is_scaled();
-  parameters_ = build_gradients(network, training);
+  parameters_ = build_gradients(network, training, &statistics_);
   if (is_scaled()) {
     notes_ = to_half_precision(network);
   } else {
@@ -49,6 +49,8 @@ Trainer::Trainer(Graph network, std::span<const Device* const> devices, const Tr
                                          devices_, plan_options(options_), states_);
   for (const Parameter& parameter : parameters_)
     states_.write(parameter.name, parameter.initial->floats());
+  for (const Statistic& statistic : statistics_)
+    states_.write(statistic.name, statistic.initial->floats());
 }
 
 Trainer::~Trainer() = default;

@@ -68,6 +68,8 @@ class Trainer {
   std::unique_ptr<PlannedRun> evaluation(Graph network);
 
   const std::vector<Parameter>& parameters() const { return parameters_; }
+  // What batch normalisation records in each pass: states, for the network as it is used.
+  const std::vector<Statistic>& statistics() const { return statistics_; }
   // Parameters, and what the solver remembers of them (Parameter::memory()); gradients too.
   const StateMemory& states() const { return states_; }
   std::int64_t updates() const { return updates_; }
@@ -95,6 +97,7 @@ class Trainer {
   std::vector<const Device*> devices_;
   std::vector<Parameter> parameters_;
   std::vector<std::string> notes_;
+  std::vector<Statistic> statistics_;
   Graph graph_;  // of the gradients, as planned
   StateMemory states_;
   std::unique_ptr<PlannedRun> gradients_, update_;

@@ -46,7 +46,9 @@ class BatchNormProvider final : public Provider {
   std::string name() const override { return "oneDNN batch normalisation"; }
 
   void offer(const Call& call, const Cpu& cpu, std::vector<Offer>& offers) const override {
-    if (call.op.as<BatchNorm>() == nullptr || !all_f32(call) || call.src[0].shape.rank() != 4) return;
+    const auto* norm = call.op.as<BatchNorm>();
+    if (norm == nullptr || !norm->takes_recorded() || !all_f32(call)) return;
+    if (call.src[0].shape.rank() != 4) return;
     if (!call.constant[1] || !call.constant[2] || !call.constant[3]) return;
     for (const Layout layout : natural_layouts(call, cpu)) {
       // oneDNN reads mean and variance of whole blocks.

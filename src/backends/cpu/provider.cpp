@@ -50,6 +50,7 @@ std::vector<std::unique_ptr<Provider>> providers() {
   all.push_back(unary_provider());
   all.push_back(softmax_provider());
   all.push_back(batch_norm_provider());
+  all.push_back(batch_norm_training_provider());
   all.push_back(copy_provider());
   all.push_back(channelwise_provider());
   all.push_back(eltwise_provider());

@@ -33,6 +33,7 @@ std::unique_ptr<Provider> inner_product_provider();
 std::unique_ptr<Provider> unary_provider();
 std::unique_ptr<Provider> softmax_provider();
 std::unique_ptr<Provider> batch_norm_provider();
+std::unique_ptr<Provider> batch_norm_training_provider();
 std::unique_ptr<Provider> copy_provider();
 std::unique_ptr<Provider> channelwise_provider();
 std::unique_ptr<Provider> eltwise_provider();

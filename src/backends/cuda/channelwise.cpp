@@ -37,7 +37,7 @@ std::optional<Channelwise> channelwise_of(const Call& call) {
   if (const auto* prelu = call.op.as<PRelu>()) {
     return Channelwise{Kind::prelu, "prelu", extents_around(data, 1, 2), prelu->shared};
   }
-  if (const auto* norm = call.op.as<BatchNorm>()) {
+  if (const auto* norm = call.op.as<BatchNorm>(); norm != nullptr && norm->takes_recorded()) {
     const Extents extents = data.rank() == 1 ? Extents{1, 1, data[0]} : extents_around(data, 1, 2);
     return Channelwise{Kind::batch_norm, "batch_norm", extents, false, 1, 2, 3, norm->epsilon};
   }
@@ -54,6 +54,18 @@ bool all_constant(const Call& call) {
                              [](bool is) { return is; });
 }
 
+// Of data and result; parameters that are states of training are f32 beside halves, too.
+std::optional<DType> type_of(const Call& call) {
+  const DType dtype = call.src[0].dtype;
+  if (call.constant[0] || (dtype != DType::f32 && dtype != DType::f16)) return std::nullopt;
+  if (call.dst[0].dtype != dtype) return std::nullopt;
+  const auto is_fine = [&](const TensorDesc& desc) {
+    return desc.dtype == dtype || desc.dtype == DType::f32;
+  };
+  if (!std::ranges::all_of(call.src.subspan(1), is_fine)) return std::nullopt;
+  return dtype;
+}
+
 // Scale, Bias, PReLU and BatchNorm.
 class ChannelwiseProvider final : public Provider {
  public:
@@ -61,11 +73,10 @@ class ChannelwiseProvider final : public Provider {
 
   void offer(const Call& call, const Runtime& runtime, std::vector<Offer>& offers) const override {
     const auto how = channelwise_of(call);
-    if (!how || !data_type(call) || !is_countable(call)) return;
+    if (!how || !type_of(call) || !is_countable(call)) return;
     const bool is_per_channel = how->extents == channels_of(call.src[0].shape);
     const double seconds = memory_seconds(runtime, static_cast<double>(call.src[0].bytes()) * 2);
-    for (const Layout layout : natural_layouts(call)) {
-      if (layout.kind == Layout::Kind::channels_last && !is_per_channel) continue;
+    for (const Layout layout : layouts_where(call, is_per_channel)) {
       Offer offer = same_layout_offer(*this, call, layout, seconds);
       for (std::size_t i = 1; i < offer.src.size(); ++i) offer.src[i] = Layout::plain();
       offer.in_place = true;
@@ -79,7 +90,7 @@ class ChannelwiseProvider final : public Provider {
   std::unique_ptr<Kernel> compile(const Call& call, const Offer&,
                                   const Runtime& runtime) const override {
     const Channelwise how = *channelwise_of(call);
-    const DType dtype = *data_type(call);
+    const DType dtype = *type_of(call);
     const bool is_last = call.src[0].layout.kind == Layout::Kind::channels_last;
     // Only images have windows, and only where each is a step of the outer axes.
     const bool has_images = how.extents == channels_of(call.src[0].shape);

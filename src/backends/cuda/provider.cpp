@@ -21,8 +21,18 @@ std::vector<std::unique_ptr<Provider>> providers() {
   all.push_back(eltwise_provider());
   all.push_back(unary_provider());
   all.push_back(channelwise_provider());
+  all.push_back(batch_norm_provider());
+  all.push_back(running_statistics_provider());
   all.push_back(softmax_provider());
   all.push_back(preprocess_provider());
+  all.push_back(unary_grad_provider());
+  all.push_back(pool_grad_provider());
+  all.push_back(lrn_grad_provider());
+  all.push_back(reduce_provider());
+  all.push_back(dropout_provider());
+  all.push_back(loss_provider());
+  all.push_back(pair_loss_provider());
+  all.push_back(update_provider());
   return all;
 }
 
@@ -72,6 +82,10 @@ std::vector<Layout> natural_layouts(const Call& call) {
   if (is_known(first.layout)) return {first.layout.dense()};
   if (first.shape.rank() == 4) return {Layout::channels_last(), Layout::plain()};
   return {Layout::plain()};
+}
+
+std::vector<Layout> layouts_where(const Call& call, bool is_last_fine) {
+  return is_last_fine ? natural_layouts(call) : std::vector{Layout::plain()};
 }
 
 std::optional<DType> data_type(const Call& call) {

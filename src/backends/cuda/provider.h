@@ -32,20 +32,30 @@ class Provider {
 
 // In order of preference among equals.
 std::vector<std::unique_ptr<Provider>> providers();
+std::unique_ptr<Provider> batch_norm_provider();
 std::unique_ptr<Provider> cast_provider();
 std::unique_ptr<Provider> channelwise_provider();
 std::unique_ptr<Provider> conv_provider();
 std::unique_ptr<Provider> copy_provider();
 std::unique_ptr<Provider> depthwise_provider();
+std::unique_ptr<Provider> dropout_provider();
 std::unique_ptr<Provider> eltwise_provider();
 std::unique_ptr<Provider> inner_product_provider();
+std::unique_ptr<Provider> loss_provider();
+std::unique_ptr<Provider> lrn_grad_provider();
 std::unique_ptr<Provider> lrn_provider();
+std::unique_ptr<Provider> pair_loss_provider();
+std::unique_ptr<Provider> pool_grad_provider();
 std::unique_ptr<Provider> pool_lrn_provider();
 std::unique_ptr<Provider> pool_provider();
 std::unique_ptr<Provider> preprocess_provider();
+std::unique_ptr<Provider> reduce_provider();
 std::unique_ptr<Provider> rows_provider();
+std::unique_ptr<Provider> running_statistics_provider();
 std::unique_ptr<Provider> softmax_provider();
+std::unique_ptr<Provider> unary_grad_provider();
 std::unique_ptr<Provider> unary_provider();
+std::unique_ptr<Provider> update_provider();
 
 // Where the operands of one launch are, on the device.
 class Bound {
@@ -133,6 +143,8 @@ Offer same_layout_offer(const Provider& provider, const Call& call, Layout layou
 // Layouts to offer for a kernel that works in the layout of its first operand: that one when it is
 // known (plain or channels_last), otherwise channels_last, where there are channels, and plain.
 std::vector<Layout> natural_layouts(const Call& call);
+// The same of a kernel that works channels_last only where `is_last_fine`; else in plain alone.
+std::vector<Layout> layouts_where(const Call& call, bool is_last_fine);
 bool is_known(const Layout& layout);
 
 // The type that all data operands and results have, f32 or f16; nothing where they differ or are

@@ -6,6 +6,8 @@
 #include "backends/cuda/devices.h"
 #include "backends/cuda/elements.h"
 #include "backends/cuda/fake_module.h"
+#include "ops/batch_norm.h"
+#include "ops/batch_norm_grad.h"
 #include "ops/cast.h"
 #include "ops/concat.h"
 #include "ops/eltwise.h"
@@ -89,6 +91,28 @@ TEST_F(CudaOffers, OfParametersThatAreDataTakeNoWindows) {
   const std::vector<TensorDesc> src{f16({2, 8, 3, 3}), f16({8})};
   for (const Offer& offer : offers(Scale{1, 1}, src)) EXPECT_FALSE(offer.src_window);
   for (const Offer& offer : offers(Scale{1, 1}, {src[0], f32({8})}, 1)) EXPECT_TRUE(offer.src_window);
+}
+
+TEST_F(CudaOffers, OfBatchNormHaveStatisticsInSinglePrecision) {
+  const TensorDesc image = f16({2, 8, 3, 3}), channels = f32({8});
+  const BatchNormTraining norm{1e-5, true};
+  EXPECT_EQ(layouts(offers(norm, {image, channels, channels})), "nhwc->nhwc nchw->nchw ");
+  EXPECT_EQ(layouts(offers(norm, {f32(image.shape), channels, channels})), "nhwc->nhwc nchw->nchw ");
+  EXPECT_EQ(layouts(offers(norm, {f16({4, 8}), channels, channels})), "nchw->nchw ");
+  EXPECT_TRUE(offers(norm, {image, f16({8}), channels}).empty());
+  std::vector<TensorDesc> backward(6, channels);
+  backward[0] = backward[1] = image;
+  const auto gradients = offers(BatchNormGrad{norm}, backward);
+  ASSERT_EQ(gradients.size(), 2u);
+  EXPECT_EQ(gradients[0].src[1], Layout::channels_last());
+  EXPECT_EQ(gradients[0].src[2], Layout::plain());
+  EXPECT_TRUE(gradients[0].in_place && gradients[0].src_window && gradients[0].dst_window);
+  backward[2] = f16({8});
+  EXPECT_TRUE(offers(BatchNormGrad{norm}, backward).empty());
+  // Statistics that are states, when a network is tried while it is trained.
+  EXPECT_EQ(offers(BatchNorm{}, {image, channels, channels, f32({1})}).size(), 2u);
+  const BatchNorm of_the_batch{1e-5, BatchNorm::Statistics::batch};
+  EXPECT_TRUE(offers(of_the_batch, {image, channels, channels, f32({1})}, 1).empty());
 }
 
 TEST_F(CudaOffers, OfPhotosHaveTheLayoutOfTheFirstConvolution) {

@@ -19,9 +19,8 @@ class SoftmaxProvider final : public Provider {
     const DType from = call.src[0].dtype, to = call.dst[0].dtype;
     if (!is_real(from) || (to != from && to != DType::f32)) return;
     const double seconds = memory_seconds(runtime, static_cast<double>(call.src[0].bytes()) * 2);
-    for (const Layout layout : natural_layouts(call)) {
-      const bool is_last = layout.kind == Layout::Kind::channels_last;
-      if (is_last && call.src[0].shape.axis(softmax->axis) != 1) continue;
+    const bool is_of_channels = call.src[0].shape.axis(softmax->axis) == 1;
+    for (const Layout layout : layouts_where(call, is_of_channels)) {
       offers.push_back(same_layout_offer(*this, call, layout, seconds));
       offers.back().in_place = from == to;
     }

@@ -31,7 +31,7 @@ std::optional<Channelwise> channelwise_of(const Call& call) {
   if (const auto* prelu = call.op.as<PRelu>()) {
     return Channelwise{"prelu", extents_around(data, 1, 2), prelu->shared};
   }
-  if (const auto* norm = call.op.as<BatchNorm>()) {
+  if (const auto* norm = call.op.as<BatchNorm>(); norm != nullptr && norm->takes_recorded()) {
     const Extents extents = data.rank() == 1 ? Extents{1, 1, data[0]} : extents_around(data, 1, 2);
     return Channelwise{"batch_norm", extents, false, 1, 2, 3, norm->epsilon};
   }
