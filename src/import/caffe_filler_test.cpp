@@ -22,7 +22,7 @@ CaffeFiller of(Kind kind) {
 }
 
 // What EveryMachineDrawsTheSame expects.
-constexpr std::uint64_t kXavierBits = 0, kMsraBits = 0;
+constexpr std::uint64_t kXavierBits = 3451144334204386735, kMsraBits = 16722015753466681051U;
 
 struct Moments {
   double mean = 0, variance = 0, least = INFINITY, most = -INFINITY;

@@ -193,7 +193,7 @@ class SolverReader {
   fs::path found(const Field& field, const std::string& written, std::string_view what) const {
     std::error_code none;
     if (fs::exists(written, none)) return written;
-    const fs::path beside = solver_.file.parent_path() / written;
+    fs::path beside = solver_.file.parent_path() / written;
     if (fs::exists(beside, none)) return beside;
     fail(field, fmt::format("a {} that is there", what),
          fmt::format("\"{}\", neither here nor beside the solver", written), "checking the path");

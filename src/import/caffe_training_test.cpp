@@ -226,7 +226,7 @@ TEST_F(CaffeTraining, OtherLosses) {
                 .find("expected no ignore_label for this loss, got 3"),
             std::string::npos);
   EXPECT_EQ(bad("layer { name: 'l' type: 'SoftmaxWithLoss' bottom: 'scores' bottom: 'scores' }"),
-            "[net.prototxt:2 layer 'l': labels] expected 2, one for each place of 2x3, got 2x3");
+            "[net.prototxt:2 layer 'l'] expected 2, one for each place of 2x3, got 2x3");
   EXPECT_NE(bad("layer { name: 'l' type: 'SoftmaxWithLoss' bottom: 'scores' }")
                 .find("expected 2 inputs, got 1"),
             std::string::npos);

@@ -3,7 +3,10 @@
 
 #include <gtest/gtest.h>
 #include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <csignal>
 #include <cstring>
 #include <random>
@@ -221,6 +224,37 @@ TEST_F(CaffeWriters, WhereThereIsNoRoomNothingChanges) {
   write_solver_state(path, large);
   EXPECT_EQ(read_solver_state(path).history[0].values.size(), 100000u);
   EXPECT_EQ(files_in(folder.path("")), std::vector<std::string>{"net.solverstate"});
+}
+
+// Whenever the process is killed, what is at the path is one whole state.
+TEST_F(CaffeWriters, AKillLeavesAWholeFile) {
+  const auto path = folder.path("net.solverstate");
+  SolverState large = state();
+  large.history = {{{500000}, std::vector<float>(500000)}};
+  large.iteration = 0;
+  write_solver_state(path, large);
+  std::mt19937 random(7);
+  std::int64_t last = 0;
+  for (int round = 0; round < 20; ++round) {
+    const pid_t child = ::fork();
+    ASSERT_GE(child, 0);
+    if (child == 0) {
+      for (;;) {
+        ++large.iteration;
+        std::ranges::fill(large.history[0].values, static_cast<float>(large.iteration));
+        write_solver_state(path, large);
+      }
+    }
+    ::usleep(1000 + static_cast<useconds_t>(random() % 20000));
+    ::kill(child, SIGKILL);
+    ::waitpid(child, nullptr, 0);
+    const SolverState read = read_solver_state(path);
+    EXPECT_EQ(read.history.at(0).values,
+              std::vector<float>(500000, static_cast<float>(read.iteration)));
+    EXPECT_GE(read.iteration, 0);
+    last = std::max(last, read.iteration);
+  }
+  EXPECT_GT(last, 0) << "no round wrote a whole file: the kill came too early each time";
 }
 
 TEST_F(CaffeWriters, PlacesThatCannotBeWritten) {
