@@ -3,7 +3,7 @@
 #include <random>
 
 #include "data/tar_archive.h"
-#include "data/test_files.h"
+#include "data/test_archives.h"
 #include "data/zip_archive.h"
 
 namespace maru::data {

@@ -5,7 +5,7 @@
 #include <fstream>
 
 #include "data/kinds.h"
-#include "data/test_files.h"
+#include "data/test_archives.h"
 #include "tests/shared.h"
 
 namespace maru::data {

@@ -27,10 +27,11 @@ namespace maru {
 // Asks for normalised floats instead of bytes, as networks with a mean *image* need: Caffe subtracts
 // the mean at the place that the crop has, before mirroring (DataTransformer).
 struct FloatInput {
-  std::shared_ptr<const MeanImage> mean;  // of the size that photos have before cropping; may be none
-  std::array<float, 3> mean_values{};     // without an image: of the output's channels
-  float scale = 1;                        // (level - mean) * scale
-  bool bgr = true;                        // the output's channels; with an image always
+  std::shared_ptr<const MeanImage> mean =
+      nullptr;                         // of the size that photos have before cropping; may be none
+  std::array<float, 3> mean_values{};  // without an image: of the output's channels
+  float scale = 1;                     // (level - mean) * scale
+  bool bgr = true;                     // the output's channels; with an image always
 };
 
 struct LoaderOptions {

@@ -31,8 +31,8 @@ struct MeanOptions {
   int threads = 0;                     // 0: as many as the machine has
   // A photo that cannot be read, and is left out of the mean; called once for each, from any thread,
   // one at a time.
-  std::function<void(const std::string& name, const Error&)> report;
-  std::function<void(std::int64_t done, std::int64_t of)> progress;  // from the calling thread
+  std::function<void(const std::string& name, const Error&)> report = {};
+  std::function<void(std::int64_t done, std::int64_t of)> progress = {};  // from the calling thread
 };
 
 // In the order of the data set, summed in single precision and divided by the number of photos, so that

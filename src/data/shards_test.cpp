@@ -3,7 +3,7 @@
 
 #include "data/data_set.h"
 #include "data/datum.h"
-#include "data/test_files.h"
+#include "data/test_archives.h"
 
 namespace maru::data {
 namespace {
