@@ -21,8 +21,6 @@ PlanOptions plan_options(const TrainerOptions& options) {
   return plan;
 }
 
-namespace {
-
 bool are_finite(std::span<const float> values) {
   return std::ranges::all_of(values, [](float value) { return std::isfinite(value); });
 }
