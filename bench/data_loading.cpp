@@ -12,6 +12,7 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <chrono>
+#include <ctime>
 #include <thread>
 #include <vector>
 
@@ -23,17 +24,38 @@ namespace {
 using namespace maru;
 using Clock = std::chrono::steady_clock;
 
+// Of this process, all its threads.
+double processor_seconds() { return static_cast<double>(std::clock()) / CLOCKS_PER_SEC; }
+
 double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
+struct Measured {
+  double rate = 0;          // photos a second
+  double microseconds = 0;  // of processor time a photo
+};
+
 struct Way {
   std::string name;
   int threads = 0;  // 0: decoding alone
-  std::vector<double> rates;
+  std::vector<double> rates, microseconds;
 };
 
-double decode_alone(const DataSet& data, double seconds) {
+class Watch {
+ public:
+  double seconds() const { return seconds_since(start_); }
+  Measured stop(std::int64_t photos) const {
+    const double n = static_cast<double>(photos);
+    return {n / seconds(), (processor_seconds() - processor_) / n * 1e6};
+  }
+
+ private:
+  Clock::time_point start_ = Clock::now();
+  double processor_ = processor_seconds();
+};
+
+Measured decode_alone(const DataSet& data, double seconds) {
   constexpr std::int64_t kPhotos = 2000;
   std::vector<std::vector<std::byte>> files;
   std::vector<std::byte> scratch, pixels;
@@ -43,27 +65,28 @@ double decode_alone(const DataSet& data, double seconds) {
   }
   ImageDecoder decoder;
   std::int64_t done = 0;
-  const auto start = Clock::now();
-  while (seconds_since(start) < seconds) {
+  const Watch watch;
+  while (watch.seconds() < seconds) {
     for (const auto& file : files) {
       const ImageInfo info = decoder.open(file, "photo");
       const std::size_t row = static_cast<std::size_t>(info.width) * 3;
       pixels.resize(std::max(pixels.size(), row * static_cast<std::size_t>(info.height)));
       decoder.decode({reinterpret_cast<std::uint8_t*>(pixels.data()), info.width, info.height, row});
       ++done;
-      if (done % 64 == 0 && seconds_since(start) >= seconds) break;
+      if (done % 64 == 0 && watch.seconds() >= seconds) break;
     }
   }
-  return static_cast<double>(done) / seconds_since(start);
+  return watch.stop(done);
 }
 
-double load(const std::shared_ptr<const DataSet>& data, const LoaderOptions& options, double seconds) {
+Measured load(const std::shared_ptr<const DataSet>& data, const LoaderOptions& options,
+              double seconds) {
   Loader loader(data, options);
   loader.next();  // threads have begun
   std::int64_t done = 0;
-  const auto start = Clock::now();
-  while (seconds_since(start) < seconds) done += loader.next().count;
-  return static_cast<double>(done) / seconds_since(start);
+  const Watch watch;
+  while (watch.seconds() < seconds) done += loader.next().count;
+  return watch.stop(done);
 }
 
 double median(std::vector<double> rates) {
@@ -102,15 +125,17 @@ int main(int argc, char** argv) {
       options.augment.mirror = true;
       options.augment.brightness = options.augment.contrast = options.augment.saturation = 0.4;
     }
-    std::vector<Way> ways{{"decoding alone, 1 thread", 0, {}}};
+    std::vector<Way> ways{{"decoding alone, 1 thread", 0, {}, {}}};
     for (const int count : threads)
-      ways.push_back({fmt::format("loader, {} threads", count), count, {}});
+      ways.push_back({fmt::format("loader, {} threads", count), count, {}, {}});
     for (int round = 0; round <= rounds; ++round) {
       for (Way& way : ways) {
         options.threads = way.threads;
-        const double rate =
+        const Measured got =
             way.threads == 0 ? decode_alone(*data, seconds) : load(data, options, seconds);
-        if (round > 0) way.rates.push_back(rate);
+        if (round == 0) continue;
+        way.rates.push_back(got.rate);
+        way.microseconds.push_back(got.microseconds);
       }
       std::ranges::reverse(ways);  // ABBA
     }
@@ -118,8 +143,9 @@ int main(int argc, char** argv) {
     fmt::print("{}: {} photos, batches of {}, {} x {}{}; {} cores\n", source.path, data->size(),
                options.batch, size, size, plain ? ", plain" : "", std::thread::hardware_concurrency());
     for (const Way& way : ways) {
-      fmt::print("{:26} {:8.0f} photos/s ({:.0f} to {:.0f})\n", way.name, median(way.rates),
-                 *std::ranges::min_element(way.rates), *std::ranges::max_element(way.rates));
+      fmt::print("{:26} {:8.0f} photos/s ({:.0f} to {:.0f}), {:.0f} us of processor time a photo\n",
+                 way.name, median(way.rates), *std::ranges::min_element(way.rates),
+                 *std::ranges::max_element(way.rates), median(way.microseconds));
     }
   } catch (const Error& error) {
     fmt::print(stderr, "{}\n", error.what());

@@ -226,7 +226,7 @@ class Importer {
     if (spelling == nullptr) return;
 
     const Message* block = block_of(layer, spelling->message);
-    const CaffeAttrs attrs(block, file_, layer.name, trains());
+    const CaffeAttrs attrs(block, file_, layer.name);
     const Op op = within(layer, [&] {
       return spelling->parse(attrs, {layer.bottoms.size(), layer.tops.size()});
     });

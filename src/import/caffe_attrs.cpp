@@ -52,9 +52,8 @@ bool is_training_field(std::string_view name) {
   return std::ranges::find(kTrainingFields, name) != std::end(kTrainingFields);
 }
 
-CaffeAttrs::CaffeAttrs(const Message* message, std::string_view file, std::string_view layer,
-                       bool trains)
-    : message_(message), file_(file), layer_(layer), trains_(trains) {}
+CaffeAttrs::CaffeAttrs(const Message* message, std::string_view file, std::string_view layer)
+    : message_(message), file_(file), layer_(layer) {}
 
 void CaffeAttrs::fail(const Field& field, std::string_view expected, std::string_view got) const {
   throw Error(fmt::format("{}:{} layer '{}'", file_, field.line, layer_),

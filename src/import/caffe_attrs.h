@@ -16,9 +16,7 @@ namespace maru {
 class CaffeAttrs final : public AttrReader {
  public:
   // where: "deploy.prototxt:12 layer 'conv1'". message: nullptr for a layer without attributes.
-  // trains: the network is imported in phase TRAIN.
-  CaffeAttrs(const Message* message, std::string_view file, std::string_view layer,
-             bool trains = false);
+  CaffeAttrs(const Message* message, std::string_view file, std::string_view layer);
 
   // Names may lead through blocks: "shape.dim". All throw Error "[file:line layer 'conv1'] ..." for a
   // field of another type, given more than once where one is wanted, or out of the range of 32 bits.
@@ -29,7 +27,6 @@ class CaffeAttrs final : public AttrReader {
   std::string text(std::string_view field, std::string_view fallback) const override;
   std::vector<std::int64_t> integers(std::string_view field) const override;
   std::vector<double> numbers(std::string_view field) const override;
-  bool trains() const override { return trains_; }
 
   // Fields that nobody asked for, without those that matter to training only (fillers, engine, ...).
   struct Unread {
@@ -49,7 +46,6 @@ class CaffeAttrs final : public AttrReader {
 
   const Message* message_;
   std::string_view file_, layer_;
-  bool trains_;
   mutable std::set<std::string, std::less<>> asked_;
 };
 

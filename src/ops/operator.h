@@ -31,8 +31,6 @@ class AttrReader {
   virtual std::string text(std::string_view field, std::string_view fallback) const = 0;
   virtual std::vector<std::int64_t> integers(std::string_view field) const = 0;  // empty when absent
   virtual std::vector<double> numbers(std::string_view field) const = 0;
-  // The network is read as it is trained (Caffe: phase TRAIN), where that changes what a layer does.
-  virtual bool trains() const { return false; }
 };
 
 // Operands that a model file lists itself; parameters come on top (Op::params).

@@ -12,7 +12,7 @@ PlannedRun::PlannedRun(const Graph& graph, std::span<const Device* const> device
       planned_(make_plan(graph, devices, options)),
       weights_(pack_weights(planned_, devices)) {
   states.add(planned_.plan);
-  executor_ = std::make_unique<Executor>(planned_.plan, devices_, weights_, false, &states);
+  executor_.emplace(planned_.plan, devices_, weights_, false, &states);
 }
 
 PlannedRun::~PlannedRun() = default;
@@ -27,7 +27,9 @@ std::span<std::byte> PlannedRun::look(const std::vector<Port>& ports, std::strin
   }
   auto view = views_.find(port->region);
   if (view == views_.end()) {
-    view = views_.emplace(port->region, look_at(*port, access)).first;
+    HostView look =
+        executor_->region(port->region).map(access, 0, port->desc.bytes(), &executor_->queue());
+    view = views_.emplace(port->region, std::move(look)).first;
   }
   return view->second.bytes();
 }
@@ -54,17 +56,29 @@ void PlannedRun::run() {
   executor_->run();
 }
 
-void PlannedRun::stop_looking() {
+void PlannedRun::settle() {
   views_.clear();
   executor_->queue().finish();
 }
 
-void PlannedRun::copy_inputs(const PlannedRun& from) {
+HostView PlannedRun::settled_input(const Port& port) {
+  return executor_->region(port.region).map(Access::read, 0, port.desc.bytes(), &executor_->queue());
+}
+
+void PlannedRun::copy_inputs(PlannedRun& from) {
   for (const Port& port : plan().inputs) {
-    const auto& inputs = from.plan().inputs;
-    const HostView read =
-        from.look_at(*std::ranges::find(inputs, port.name, &Port::name), Access::read);
-    std::ranges::copy(read.bytes(), look_at(port, Access::write).bytes().begin());
+    const Port& other = *std::ranges::find(from.plan().inputs, port.name, &Port::name);
+    const Buffer& source = from.executor_->region(other.region);
+    const Buffer& own = executor_->region(port.region);
+    if (source.bytes() != own.bytes()) {
+      const std::int64_t images = port.desc.shape[0];
+      executor_->rebind(port.region, own.heap().allocate(source.bytes(), port.name),
+                        {images, static_cast<std::int64_t>(source.bytes()) / images});
+    }
+    const HostView read = source.map(Access::read, 0, source.bytes(), &from.executor_->queue());
+    const HostView written =
+        executor_->region(port.region).map(Access::write, 0, source.bytes(), &executor_->queue());
+    std::ranges::copy(read.bytes(), written.bytes().begin());
   }
 }
 

@@ -4,6 +4,7 @@
 
 #include <map>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string_view>
 
@@ -30,14 +31,14 @@ class PlannedRun {
   // is no more.
   std::span<std::byte> input_bytes(std::string_view name, std::size_t bytes);
   void run();
-  // A look that is the caller's to end, before the next run.
-  HostView look_at(const Port& port, Access access) const {
-    return executor_->region(port.region).map(access, 0, port.desc.bytes(), &executor_->queue());
-  }
-  // What was given by input() and output() is good no more, and nothing is under way.
-  void stop_looking();
-  // What inputs of the same names hold there.
-  void copy_inputs(const PlannedRun& from);
+
+  // Nobody looks at anything, and all that was run is done.
+  void settle();
+  // What an input holds; after settle().
+  HostView settled_input(const Port& port);
+  // Inputs become what those of the same names are there, which is settled. Photos that are larger than
+  // planned have made room there, and do here.
+  void copy_inputs(PlannedRun& from);
 
   const Plan& plan() const { return planned_.plan; }
   // What it takes beside the states: arena, weights, inputs, outputs.
@@ -49,7 +50,7 @@ class PlannedRun {
   std::span<const Device* const> devices_;
   Planned planned_;
   Weights weights_;
-  std::unique_ptr<Executor> executor_;
+  std::optional<Executor> executor_;
   std::map<std::size_t, HostView> views_;  // per region; end before the executor
 };
 

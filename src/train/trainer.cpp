@@ -21,6 +21,18 @@ PlanOptions plan_options(const TrainerOptions& options) {
   return plan;
 }
 
+void to_half_precision(Graph& graph, const Device& device, std::vector<std::string>& notes) {
+  if (!device.computes(Precision::fp16))
+    throw Error("training", "a device that computes in fp16", std::string(device.name()),
+                "--precision fp32, or another --device");
+  RewriteLog log;
+  use_half_precision(graph, log,
+                     [&](const Op& op, Descs src, Descs dst, std::span<const bool> constant) {
+                       return has_kernel(device, op, src, dst, constant);
+                     });
+  notes = std::move(log.lines);
+}
+
 bool are_finite(std::span<const float> values) {
   return std::ranges::all_of(values, [](float value) { return std::isfinite(value); });
 }
@@ -37,7 +49,7 @@ Trainer::Trainer(Graph network, std::span<const Device* const> devices, const Tr
   training.scaled = is_scaled();
   parameters_ = build_gradients(network, training, &statistics_);
   if (is_scaled()) {
-    notes_ = to_half_precision(network);
+    to_half_precision(network, *devices_[0], notes_);
   } else {
     scale_.scale = 1;
   }
@@ -53,25 +65,13 @@ Trainer::Trainer(Graph network, std::span<const Device* const> devices, const Tr
 
 Trainer::~Trainer() = default;
 
-std::vector<std::string> Trainer::to_half_precision(Graph& graph) const {
-  const Device& device = *devices_[0];
-  if (!device.computes(Precision::fp16))
-    throw Error("training", "a device that computes in fp16", std::string(device.name()),
-                "--precision fp32, or another --device");
-  RewriteLog log;
-  use_half_precision(graph, log,
-                     [&](const Op& op, Descs src, Descs dst, std::span<const bool> constant) {
-                       return has_kernel(device, op, src, dst, constant);
-                     });
-  return std::move(log.lines);
-}
-
 std::unique_ptr<PlannedRun> Trainer::evaluation(Graph network) {
   read_states(network, [this](const std::string& name) -> std::optional<Shape> {
     if (!states_.has(name)) return std::nullopt;
     return states_.shape_of(name);
   });
-  if (is_scaled()) to_half_precision(network);
+  std::vector<std::string> notes;
+  if (is_scaled()) to_half_precision(network, *devices_[0], notes);
   return std::make_unique<PlannedRun>(network, devices_, plan_options(options_), states_);
 }
 
@@ -128,25 +128,24 @@ void Trainer::set_loss_scale(const LossScale& scale) {
 }
 
 std::optional<FirstBad> Trainer::find_first_bad() {
-  gradients_->stop_looking();
+  gradients_->settle();
   for (const Parameter& parameter : parameters_) {
     std::vector<float> values(static_cast<std::size_t>(parameter.shape.count()));
     states_.read(parameter.name, values);
     if (!are_finite(values)) return FirstBad{FirstBad::Kind::parameter, parameter.name};
   }
   for (const Port& port : gradients_->plan().inputs) {
-    if (port.desc.dtype == DType::f32 &&
-        !are_finite(gradients_->look_at(port, Access::read).as<float>()))
+    if (port.desc.dtype == DType::f32 && !are_finite(gradients_->settled_input(port).as<float>()))
       return FirstBad{FirstBad::Kind::input, port.name};
   }
   std::vector<FirstBad> watched;
-  PlannedRun part(sums_of_results(graph_, watched), devices_, plan_options(options_), states_);
-  part.copy_inputs(*gradients_);
-  part.run();
-  const std::vector<Port>& sums = part.plan().outputs;
+  PlannedRun again(sums_of_results(graph_, watched), devices_, plan_options(options_), states_);
+  again.copy_inputs(*gradients_);
+  again.run();
+  const std::vector<Port>& sums = again.plan().outputs;
   MARU_ASSERT(sums.size() == watched.size());
   for (std::size_t i = 0; i < sums.size(); ++i) {
-    if (!are_finite(part.output(sums[i].name))) return watched[i];
+    if (!are_finite(again.output(sums[i].name))) return watched[i];
   }
   return std::nullopt;
 }

@@ -89,15 +89,14 @@ class Trainer {
   const Plan& plan() const;          // of the gradients
 
  private:
-  std::vector<std::string> to_half_precision(Graph& graph) const;
   bool are_losses_finite();
   bool is_scaled() const { return options_.precision == Precision::fp16; }
 
   const TrainerOptions options_;
   std::vector<const Device*> devices_;
   std::vector<Parameter> parameters_;
-  std::vector<std::string> notes_;
   std::vector<Statistic> statistics_;
+  std::vector<std::string> notes_;
   Graph graph_;  // of the gradients, as planned
   StateMemory states_;
   std::unique_ptr<PlannedRun> gradients_, update_;
