@@ -53,6 +53,7 @@ TrainerOptions TrainingLoop::trainer_options() const {
   TrainerOptions options;
   for (const CaffeLoss& loss : network_.imported.losses)
     options.training.losses.push_back({loss.value, loss.weight});
+  options.training.seed = position_.seed;
   options.training.rates = [&rates = network_.imported.rates](std::string_view name) {
     const auto found = rates.find(name);
     return found == rates.end() ? std::pair{1.0, 1.0} : found->second;

@@ -12,6 +12,7 @@ import pathlib
 import pty
 import random
 import re
+import resource
 import signal
 import struct
 import subprocess
@@ -210,6 +211,19 @@ class Train(Case):
         self.assertGreaterEqual(found["top"]["2"], found["top"]["1"])
         self.assertEqual({row["name"] for row in found["classes"]}, set(CLASSES))
 
+    def test_a_mean_image(self):
+        """Photos go in as floats then; the level of each pixel that the data layer's mean_value says."""
+        mean = self.dir / "mean.binaryproto"
+        values = struct.pack("<432f", *[80.0] * 432)
+        mean.write_bytes(b"\x08\x01\x10\x03\x18\x0c\x20\x0c\x2a\xc0\x0d" + values)
+        plain, image = self.solver("plain", snapshot=0), self.solver("image", snapshot=0)
+        net = self.dir / "image_net.prototxt"
+        net.write_text(net.read_text().replace("mean_value: 80", f'mean_file: "{mean}"'))
+        figures = [json.loads(self.run_train(solver, "--json")) for solver in (plain, image)]
+        self.assertEqual([found["tests"][-1]["iteration"] for found in figures], [20, 20])
+        # Resized in bytes beforehand or by the device: levels may differ by one.
+        self.assertAlmostEqual(figures[0]["loss"], figures[1]["loss"], delta=0.05)
+
     def test_same_seed_same_result(self):
         for name in ("one", "two"):
             self.run_train(self.solver(name), "--csv", self.dir / f"{name}.csv", "--threads", 1 if name == "one" else 3)
@@ -338,6 +352,17 @@ class Train(Case):
         out = self.run_train(solver, "--prefix", blocked / "snap", code=1,
                              says=["no snapshot:", "could not be written", "test at iteration 10"])
         self.assertIn("finished at iteration 10", out)
+        # A disk that is full in the middle of a file.
+        def little_room():
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))
+
+        done = subprocess.run([cli_test.MARU, "train", "--solver", solver], capture_output=True, text=True, timeout=120,
+                              preexec_fn=little_room)
+        self.assertEqual(done.returncode, 1, done.stderr)
+        self.assertEqual(done.stderr.count("no snapshot:"), 3, "the last is tried twice: " + done.stderr)
+        self.assertIn("finished at iteration 10", done.stdout)
+        self.assertEqual(list((self.dir / "solver").iterdir()), [], "nothing is left of them")
         code, out, err = maru("train", "--solver", solver, "--csv", "/dev/full")
         self.assertEqual(code, 1)
         self.assertIn("/dev/full", err)
