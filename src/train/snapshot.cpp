@@ -127,7 +127,7 @@ std::optional<fs::path> newest_snapshot(const std::string& prefix) {
 
 SnapshotFiles write_snapshot(const std::string& prefix, const Imported& network, const Trainer& trainer,
                              const CaffeSolver& solver, const TrainingPosition& position) {
-  const SnapshotFiles files = snapshot_files(prefix, position.iteration);
+  SnapshotFiles files = snapshot_files(prefix, position.iteration);
   SolverState state;
   state.iteration = position.iteration;
   state.learned_net = files.weights.string();

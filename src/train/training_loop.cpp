@@ -249,7 +249,8 @@ class TrainingLoop::Running {
 
   bool diverged(std::string_view what, double value) {
     outcome_.ended = TrainingOutcome::Ended::diverged;
-    outcome_.diverged = fmt::format("{} at iteration {} is {}", what, position_.iteration, value);
+    const std::string shown = std::isnan(value) ? "no number (NaN)" : fmt::format("{}", value);
+    outcome_.diverged = fmt::format("{} at iteration {} is {}", what, position_.iteration, shown);
     try {
       if (const std::optional<FirstBad> bad = trainer_.find_first_bad())
         outcome_.diverged += fmt::format(", which began with the {}", bad->str());
