@@ -5,8 +5,9 @@
 #include <lmdb.h>
 #include <zlib.h>
 
+#include <algorithm>
+#include <cstddef>
 #include <cstdint>
-#include <cstring>
 #include <filesystem>
 #include <protozero/pbf_writer.hpp>
 #include <string>
@@ -110,7 +111,7 @@ inline std::string tar_entry(std::string_view name, std::string_view content, ch
                              std::string_view prefix = {}) {
   std::string header(512, '\0');
   const auto put = [&](std::size_t at, std::string_view text) {
-    std::memcpy(header.data() + at, text.data(), text.size());
+    std::copy(text.begin(), text.end(), header.begin() + static_cast<std::ptrdiff_t>(at));
   };
   put(0, name.substr(0, 100));
   put(100, "0000644");
