@@ -31,7 +31,8 @@ inline std::string zip(const std::vector<std::pair<std::string, std::string>>& f
   const auto number = [](std::string& to, std::uint64_t value, int bytes) {
     for (int i = 0; i < bytes; ++i) to += static_cast<char>(value >> (8 * i) & 0xFF);
   };
-  for (const auto& [name, content] : files) {
+  for (const auto& file : files) {
+    const std::string &name = file.first, &content = file.second;
     std::string stored = content;
     if (options.deflate) {
       z_stream stream{};
