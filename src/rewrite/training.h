@@ -42,6 +42,7 @@ struct TrainingOptions {
   std::function<std::pair<double, double>(std::string_view name)> rates = [](std::string_view) {
     return std::pair{1.0, 1.0};
   };
+  std::uint64_t seed = 0;  // of what dropout drops; the lower 44 bits of it
   // Gradients are added to what their states hold (Caffe: iter_size above 1) instead of replacing it.
   bool accumulate = false;
   // Of several processes that train together, each with its share of a batch: gradients become their
