@@ -33,6 +33,12 @@ void to_half_precision(Graph& graph, const Device& device, std::vector<std::stri
   notes = std::move(log.lines);
 }
 
+// What a convolution or product does to its sums as well is not written and read once more.
+void fuse(Graph& network) {
+  RewriteLog log;
+  fuse_activations(network, log);
+}
+
 bool are_finite(std::span<const float> values) {
   return std::ranges::all_of(values, [](float value) { return std::isfinite(value); });
 }
@@ -47,6 +53,7 @@ Trainer::Trainer(Graph network, std::span<const Device* const> devices, const Tr
   TrainingOptions training = options.training;
   training.accumulate = options.passes > 1;
   training.scaled = is_scaled();
+  fuse(network);
   parameters_ = build_gradients(network, training, &statistics_);
   if (is_scaled()) {
     to_half_precision(network, *devices_[0], notes_);
@@ -70,6 +77,7 @@ std::unique_ptr<PlannedRun> Trainer::evaluation(Graph network) {
     if (!states_.has(name)) return std::nullopt;
     return states_.shape_of(name);
   });
+  fuse(network);
   std::vector<std::string> notes;
   if (is_scaled()) to_half_precision(network, *devices_[0], notes);
   return std::make_unique<PlannedRun>(network, devices_, plan_options(options_), states_);
