@@ -104,7 +104,8 @@ class SplitDevice final : public Device {
   std::set<std::string_view> windowed;     // those whose operands and results may be windows
   std::set<std::string_view> in_place;
   std::set<std::string_view> channels_last;  // those that work so on images, and in no other layout
-  bool has_halves = false;                   // data may be f16, too
+  bool has_halves = false;                   // data may be f16, too, and is rounded to it
+  std::string kernel = "reference";          // what offers say; another name, and it is one of its own
   std::size_t workspace = 0;                 // bytes, of every kernel that computes
   mutable std::size_t transferred = 0;       // bytes, by all transfers
   mutable int given_while_mapped = 0;        // times that it got work when it must not
@@ -139,6 +140,9 @@ class SplitDevice final : public Device {
   std::span<const Heap* const> heaps() const override { return heaps_; }
   std::unique_ptr<Queue> make_queue() const override { return std::make_unique<LazyQueue>(); }
   int channel_block() const override { return 1; }
+  bool computes(Precision precision) const override {
+    return precision == Precision::fp32 || (precision == Precision::fp16 && has_halves);
+  }
   double copy_seconds(double bytes) const override { return bytes / 1e9; }
 
   std::vector<Offer> offers(const Call& call) const override {
@@ -148,7 +152,7 @@ class SplitDevice final : public Device {
         (std::ranges::any_of(call.src, is_half) || std::ranges::any_of(call.dst, is_half)))
       return {};
     Offer offer;
-    offer.kernel = "reference";
+    offer.kernel = kernel;
     offer.src.assign(call.src.size(), Layout::plain());
     offer.dst.assign(call.dst.size(), Layout::plain());
     offer.seconds = 1e-6;

@@ -80,13 +80,7 @@ Network load_network(Model::State& state, const Package& package, const ModelOpt
 Offered offered_by(const Model::State& state) {
   return [&device = *state.devices[0]](const Op& op, Descs src, Descs dst,
                                        std::span<const bool> constant) {
-    std::vector<TensorDesc> open_src(src.begin(), src.end()), open_dst(dst.begin(), dst.end());
-    for (std::size_t i = 0; i < src.size(); ++i) {
-      if (!constant[i]) open_src[i].layout = Layout::any();
-    }
-    for (TensorDesc& desc : open_dst) desc.layout = Layout::any();
-    return std::ranges::any_of(device.offers({op, open_src, open_dst, constant}),
-                               [](const Offer& offer) { return offer.kernel != "reference"; });
+    return has_kernel(device, op, src, dst, constant);
   };
 }
 

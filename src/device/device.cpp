@@ -27,4 +27,15 @@ std::unique_ptr<Launch> Device::combine(std::span<const OrderedLaunch>) const {
   return nullptr;
 }
 
+bool has_kernel(const Device& device, const Op& op, std::span<const TensorDesc> src,
+                std::span<const TensorDesc> dst, std::span<const bool> constant) {
+  std::vector<TensorDesc> open_src(src.begin(), src.end()), open_dst(dst.begin(), dst.end());
+  for (std::size_t i = 0; i < src.size(); ++i) {
+    if (!constant[i]) open_src[i].layout = Layout::any();
+  }
+  for (TensorDesc& desc : open_dst) desc.layout = Layout::any();
+  return std::ranges::any_of(device.offers({op, open_src, open_dst, constant}),
+                             [](const Offer& offer) { return offer.kernel != "reference"; });
+}
+
 }  // namespace maru

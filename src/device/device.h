@@ -22,9 +22,10 @@
 namespace maru {
 
 // A node as a device sees it. Layouts may be `any` while offers are asked for; they are exact when a
-// kernel is compiled. Data operands and results are all f32 or all f16 (but of Cast, Preprocess, a
-// widening Softmax or Reduce, and Dropout's step). Operands that are constants hold the constant's
-// description, which is f32 also where data is f16; kernels pack it as they want.
+// kernel is compiled. Data operands and results are all f32 or all f16, but of Cast, Preprocess and
+// what widens, and but for operands that Op::keeps_f32() names. Operands that are constants hold the
+// constant's description, which is f32 also where data is f16; kernels pack it as they want. Parameters
+// in training are data: filters and matrices of its type, vectors (biases, scales) f32 where offered.
 struct Call {
   const Op& op;
   std::span<const TensorDesc> src, dst;
@@ -127,5 +128,10 @@ class Device {
   // where one of them is bound anew, all are combined anew.
   virtual std::unique_ptr<Launch> combine(std::span<const OrderedLaunch> launches) const;
 };
+
+// Whether the device has a kernel of its own for the call, whatever the layouts, and not the operator's
+// reference alone.
+bool has_kernel(const Device& device, const Op& op, std::span<const TensorDesc> src,
+                std::span<const TensorDesc> dst, std::span<const bool> constant);
 
 }  // namespace maru

@@ -4,8 +4,12 @@
 
 #include "ops/cast.h"
 #include "ops/concat.h"
+#include "ops/conv_grad.h"
+#include "ops/eltwise.h"
 #include "ops/identity.h"
+#include "ops/inner_product_grad.h"
 #include "ops/preprocess.h"
+#include "ops/reduce.h"
 #include "ops/reshape.h"
 #include "ops/slice.h"
 #include "ops/softmax.h"
@@ -18,6 +22,25 @@ namespace {
 // Whatever its element type, and without a kernel.
 bool keeps_bytes(const Op& op) { return op.as<Identity>() || op.as<Reshape>() || op.as<Flatten>(); }
 bool moves_bytes(const Op& op) { return keeps_bytes(op) || op.as<Concat>() || op.as<Slice>(); }
+
+template <class A>
+void widen_if(const Op& op, std::optional<Op>& wide) {
+  if (const auto* known = op.as<A>()) {
+    A other = *known;
+    other.widen = true;
+    wide = other;
+  }
+}
+
+// The operator giving f32 where its operands are f16; nothing where it cannot.
+std::optional<Op> widened(const Op& op) {
+  std::optional<Op> wide;
+  widen_if<Softmax>(op, wide);
+  widen_if<ConvGradWeight>(op, wide);
+  widen_if<InnerProductGradWeight>(op, wide);
+  widen_if<Reduce>(op, wide);
+  return wide;
+}
 
 bool is_offered_with(const Offered& is_offered, const Graph& graph, const Node& node, const Op& op,
                      Descs src, Descs dst) {
@@ -37,9 +60,16 @@ class Halving {
       versions_.push_back({ValueId(static_cast<std::uint32_t>(i)), std::nullopt});
       types_.push_back(graph.values()[i].desc.dtype);
     }
-    keeps_digits_.resize(graph.nodes().size());
+    single_.resize(graph.nodes().size());
+    for (const State& state : graph.states) {
+      is_state_.resize(graph.values().size());
+      is_state_[static_cast<std::size_t>(state.begin)] = true;
+      if (state.end != state.begin) keep_sums_of(state.end);
+    }
     for (const Node& node : graph.nodes()) {
-      if (node.op.as<Softmax>() && graph.is_output(node.dst[0])) keep_digits_before(node);
+      if (is_of_single_numbers(node)) keep(graph.id_of(node), "a single number");
+      const bool is_last = node.op.as<Softmax>() && graph.is_output(node.dst[0]);
+      if (is_last || (!node.src.empty() && node.op.keeps_f32(0))) keep_digits_before(node);
     }
   }
 
@@ -65,20 +95,61 @@ class Halving {
   bool is_half(ValueId id) { return graph_.value(versions(id).own).desc.dtype == DType::f16; }
   bool is_constant(ValueId id) const { return graph_.value(id).constant != nullptr; }
 
+  bool is_state(ValueId id) const {
+    return !is_state_.empty() && is_state_[static_cast<std::size_t>(id)];
+  }
+  // Biases, scales, slopes: as little as they are, kernels take them in f32, as constants of the kind.
+  bool is_vector_of_parameters(ValueId id) const {
+    return is_state(id) && graph_.value(id).desc.shape.rank() <= 1;
+  }
+
+  void keep(NodeId id, std::string_view why) { single_[static_cast<std::size_t>(id)] = why; }
+
+  // Losses, their weights and their gradients: nothing is won, and a loss scale is beyond a half's
+  // range.
+  bool is_of_single_numbers(const Node& node) const {
+    const auto is_one = [&](ValueId id) { return graph_.value(id).desc.count() == 1; };
+    return std::ranges::all_of(node.src, is_one) && std::ranges::all_of(node.dst, is_one);
+  }
+
+  // What a state holds after a run is summed up in f32, term by term.
+  void keep_sums_of(ValueId value) {
+    const auto producer = graph_.value(value).producer;
+    if (!producer) return;
+    const Node& node = graph_.node(*producer);
+    if (!moves_bytes(node.op) && node.op.as<Eltwise>() == nullptr) return;
+    keep(*producer, "a state is summed of it");
+    for (const ValueId src : node.src) keep_sums_of(src);
+  }
+
   // What rounding to a half does to the operand of an exponential comes back as large as that is:
   // scores of SqueezeNet, which averages its logits last, were off by 5e-3 instead of 1e-3. So from the
-  // last layer with parameters on, where there is more than the softmax itself, nothing is rounded.
-  void keep_digits_before(const Node& softmax) {
-    std::vector<NodeId> last{graph_.id_of(softmax)};
+  // last layer with parameters on, where there is more than the softmax or the loss itself, nothing is
+  // rounded on the way to it. The way back from a loss is in halves: it is rounded in any case.
+  void keep_digits_before(const Node& node) {
+    std::vector<NodeId> last;
     bool computes = false;
-    for (;;) {
-      const auto source = only_source(graph_, last.back());
-      if (!source || graph_.node(*source).src.size() != 1) break;
-      last.push_back(*source);
-      computes |= !moves_bytes(graph_.node(*source).op);
+    for (ValueId at = node.src[0];;) {
+      const auto producer = graph_.value(at).producer;
+      if (!producer) break;
+      const Node& before = graph_.node(*producer);
+      if (before.dst[0] != at || !reads_one(before) || before.op.keeps_f32(0)) break;
+      last.push_back(*producer);
+      computes |= !moves_bytes(before.op);
+      at = before.src[0];
     }
     if (!computes) return;
-    for (const NodeId id : last) keeps_digits_[static_cast<std::size_t>(id)] = true;
+    if (!node.op.keeps_f32(0)) last.push_back(graph_.id_of(node));
+    for (const NodeId id : last) keep(id, "scores come of it");
+  }
+
+  // Beside what is f32 in any case.
+  static bool reads_one(const Node& node) {
+    if (node.src.empty()) return false;
+    for (std::size_t i = 1; i < node.src.size(); ++i) {
+      if (!node.op.keeps_f32(i)) return false;
+    }
+    return true;
   }
 
   // The value in that type, cast at most once.
@@ -92,52 +163,77 @@ class Halving {
     return *known.cast;
   }
 
-  // What the node's operands are where data is f16; nothing where it has data of another kind.
-  std::optional<std::vector<TensorDesc>> halved_operands(const Node& node) const {
+  // What the node's operands are where data is f16; nothing where it has data of another kind, or none.
+  std::optional<std::vector<TensorDesc>> halved_operands(const Node& node,
+                                                         bool with_vectors = false) const {
     std::vector<TensorDesc> src = graph_.descs(node.src);
+    bool has_halves = false;
     for (std::size_t i = 0; i < src.size(); ++i) {
-      if (is_constant(node.src[i])) continue;
-      if (type_before(node.src[i]) != DType::f32) return std::nullopt;
+      const ValueId id = node.src[i];
+      src[i].dtype = type_before(id);
+      if (is_constant(id) || node.op.keeps_f32(i)) continue;
+      if (type_before(id) != DType::f32) return std::nullopt;
+      if (is_vector_of_parameters(id) && !with_vectors) continue;
       src[i].dtype = DType::f16;
+      has_halves = true;
     }
+    if (!has_halves) return std::nullopt;
     return src;
   }
 
-  bool runs_in_half(const Node& node) {
-    const auto src = halved_operands(node);
-    if (!src) return false;
+  // A node in half precision: what it, its operands and its results then are.
+  struct Halved {
+    Op op;
+    std::vector<TensorDesc> src, dst;
+  };
+
+  std::optional<Halved> in_half(const Node& node) {
     if (moves_bytes(node.op)) {
-      const auto is_other = [&](ValueId id) { return is_constant(id); };
-      if (std::ranges::any_of(node.src, is_other)) return false;
-      if (std::ranges::none_of(node.src, [&](ValueId id) { return is_half(id); })) return false;
-      if (keeps_bytes(node.op)) return true;
+      if (std::ranges::any_of(node.src, [&](ValueId id) { return is_constant(id); }))
+        return std::nullopt;
+      if (std::ranges::none_of(node.src, [&](ValueId id) { return is_half(id); })) return std::nullopt;
     }
-    std::vector<TensorDesc> dst;
-    try {
-      dst = node.op.infer(*src);
-    } catch (const Error&) {
-      return false;  // data that is a constant, of which there is none in f16
+    // What a state holds comes out in f32 where it can, rather than by a cast: nodes stay in their
+    // order, in which memory is soon free again.
+    const auto is_kept = [&](ValueId id) {
+      return std::ranges::find(graph_.states, id, &State::end) != graph_.states.end();
+    };
+    std::vector<std::optional<Op>> ways{node.op, widened(node.op)};
+    if (std::ranges::any_of(node.dst, is_kept)) std::swap(ways[0], ways[1]);
+    for (const std::optional<Op>& op : ways) {
+      for (const bool with_vectors : {false, true}) {
+        const auto src = halved_operands(node, with_vectors);
+        if (!op || !src) continue;
+        try {
+          Halved halved{*op, *src, op->infer(*src)};
+          if (keeps_bytes(*op) || is_offered_with(is_offered_, graph_, node, *op, *src, halved.dst))
+            return halved;
+        } catch (const Error&) {
+          continue;  // a constant that is data, of which there is none in f16
+        }
+      }
     }
-    return is_offered_with(is_offered_, graph_, node, node.op, *src, dst);
+    return std::nullopt;
   }
 
   // True when it runs in half precision.
   bool halve(NodeId id, RewriteLog& log) {
-    const bool keeps_digits = keeps_digits_[static_cast<std::size_t>(id)];
-    const bool becomes_half = !keeps_digits && runs_in_half(graph_.node(id));
-    if (const Node& node = graph_.node(id);
-        !becomes_half && !moves_bytes(node.op) && halved_operands(node)) {
+    const std::string_view why = single_[static_cast<std::size_t>(id)];
+    const std::optional<Halved> halved = why.empty() ? in_half(graph_.node(id)) : std::nullopt;
+    if (const Node& node = graph_.node(id); !halved && !moves_bytes(node.op) && halved_operands(node)) {
       log.add("{} {} stays in single precision: {}", node.op.name(), node.name,
-              keeps_digits ? "scores come of it" : "no kernel for f16");
+              why.empty() ? "no kernel for f16" : why);
     }
     for (std::size_t i = 0; i < graph_.node(id).src.size(); ++i) {
       const ValueId src = graph_.node(id).src[i];
-      const DType wanted = becomes_half && !is_constant(src) ? DType::f16 : type_before(src);
-      const ValueId read = in(src, wanted);  // may add a node
+      const ValueId read = in(src, halved ? halved->src[i].dtype : type_before(src));  // may add a node
       graph_.node(id).src[i] = read;
     }
-    for (std::size_t i = 0; becomes_half && i < graph_.node(id).dst.size(); ++i) halve_result(id, i);
-    return becomes_half;
+    if (halved) graph_.node(id).op = halved->op;
+    for (std::size_t i = 0; halved && i < halved->dst.size(); ++i) {
+      if (halved->dst[i].dtype == DType::f16) halve_result(id, i);
+    }
+    return halved.has_value();
   }
 
   void halve_result(NodeId id, std::size_t index) {
@@ -160,7 +256,8 @@ class Halving {
   const Offered& is_offered_;
   std::vector<Versions> versions_;  // by the ids of before
   std::vector<DType> types_;
-  std::vector<bool> keeps_digits_;  // by node: no half, whatever is offered
+  std::vector<bool> is_state_;            // by value; empty where there are none
+  std::vector<std::string_view> single_;  // by node: why it has no half, whatever is offered
 };
 
 // A cast to what the value is already, or back to what it was cast from.
@@ -181,12 +278,7 @@ std::optional<Op> with_cast(const Op& op, DType to) {
     other.dtype = to;
     return other;
   }
-  if (const auto* softmax = op.as<Softmax>(); softmax != nullptr && to == DType::f32) {
-    Softmax other = *softmax;
-    other.widen = true;
-    return other;
-  }
-  return std::nullopt;
+  return to == DType::f32 ? widened(op) : std::nullopt;
 }
 
 bool fold_into_producer(Graph& graph, NodeId id, const Offered& is_offered, RewriteLog& log) {

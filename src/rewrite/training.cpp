@@ -12,6 +12,7 @@
 #include "ops/identity.h"
 #include "ops/operator.h"
 #include "ops/reduce.h"
+#include "ops/reshape.h"
 #include "ops/unary.h"
 
 namespace maru {
@@ -29,8 +30,8 @@ class Building {
     make_states();
     find_dependents();
     gradients_.resize(graph_.values().size());
+    const std::size_t count = graph_.nodes().size();  // of the network
     seed();
-    const std::size_t count = graph_.nodes().size();
     for (std::size_t n = count; n-- > 0;) backward(NodeId(static_cast<std::uint32_t>(n)));
     keep_gradients();
     graph_.tidy();
@@ -110,14 +111,36 @@ class Building {
     if (options_.losses.empty())
       throw Error(fmt::format("graph {}", graph_.name), "a loss to train for", "none",
                   "a layer like SoftmaxWithLoss");
+    std::optional<ValueId> scale;
     for (const WeightedLoss& loss : options_.losses) {
       const ValueId value = graph_.require(loss.value);
       const Shape shape = graph_.value(value).desc.shape;
       if (shape.count() != 1) throw Error(loss.value, "a loss of one element", shape.str());
+      if (options_.scaled) {
+        if (!scale) scale = graph_.add_input("loss scale", {DType::f32, {1}});
+        add(value, scaled_seed(loss, *scale, shape));
+        continue;
+      }
       const std::vector<float> weight{static_cast<float>(loss.weight)};
       add(value, graph_.add_constant(loss.value + "/loss weight",
                                      std::make_shared<const Constant>(shape, weight)));
     }
+  }
+
+  // The loss scale times the weight, in the shape of the loss.
+  ValueId scaled_seed(const WeightedLoss& loss, ValueId scale, const Shape& shape) {
+    const auto append = [&](const std::string& name, Op op, ValueId src) {
+      const NodeId id = graph_.add_node(name, std::move(op), {src}, {name});
+      return graph_.node(id).dst[0];
+    };
+    ValueId seed = scale;
+    if (loss.weight != 1) {
+      const double weight{static_cast<float>(loss.weight)};  // as the constant would be
+      seed = append(loss.value + "/loss weight", Unary{Unary::Kind::power, 1, weight}, seed);
+    }
+    if (graph_.value(seed).desc.shape != shape)
+      seed = append(loss.value + "/loss seed", Reshape{{shape.begin(), shape.end()}}, seed);
+    return seed;
   }
 
   void add(ValueId value, ValueId gradient) {
@@ -156,7 +179,8 @@ class Building {
   }
 
   void keep_gradients() {
-    for (std::size_t p = 0; p < parameters_.size(); ++p) {
+    // The last layer's come first, so that each is added as soon as it is there.
+    for (std::size_t p = parameters_.size(); p-- > 0;) {
       const Parameter& parameter = parameters_[p];
       std::optional<ValueId> gradient = total(states_[p]);
       if (!gradient)

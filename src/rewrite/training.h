@@ -42,6 +42,10 @@ struct TrainingOptions {
   };
   // Gradients are added to what their states hold (Caffe: iter_size above 1) instead of replacing it.
   bool accumulate = false;
+  // All gradients are times a number, the new input "loss scale" of one element, so that those that are
+  // small do not vanish in half precision (Micikevicius et al., Mixed Precision Training, 2018). Losses
+  // are as they were. Whoever updates divides by it: Update::kFactor.
+  bool scaled = false;
 };
 
 // The network with losses becomes the graph of gradients: outputs stay, constants that are trained

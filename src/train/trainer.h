@@ -3,6 +3,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -10,6 +11,8 @@
 #include "plan/planner.h"
 #include "rewrite/training.h"
 #include "run/executor.h"
+#include "train/first_bad.h"
+#include "train/loss_scale.h"
 
 namespace maru {
 
@@ -20,6 +23,9 @@ struct TrainerOptions {
   std::int64_t passes = 1;    // whose gradients are added up before an update (Caffe: iter_size)
   double clip_gradients = 0;  // the norm of all gradients is at most this; 0: as it is
   double l2_decay = 0, l1_decay = 0;
+  // Of fp16: data and gradients are halves, what they are summed up in, parameters, losses and what the
+  // solver remembers are not; and losses are scaled. The devices are opened with it.
+  Precision precision = Precision::fp32;
 };
 
 class Trainer {
@@ -31,7 +37,8 @@ class Trainer {
   Trainer& operator=(const Trainer&) = delete;
   ~Trainer();
 
-  // What the next pass reads; good until then. Throws Error for a name that is no input.
+  // What the next pass reads; good until then. "step" and "loss scale" are pass()'s to write. Throws
+  // Error for a name that is no input.
   std::span<float> input(std::string_view name);
   // One pass: losses, and gradients, which are added to those since the last update. Where it throws
   // midway with several passes an update, some have been added: no way to go on.
@@ -39,8 +46,16 @@ class Trainer {
   // Of the last pass. Throws Error for a name that is no output.
   std::span<const float> output(std::string_view name);
   // After `passes` passes. Returns the norm of all gradients; where that is not finite nothing has
-  // changed but that the gradients are cleared.
+  // changed but that the gradients are cleared, and in fp16 that the loss scale is lower.
   double update(double rate);
+  // Of an update that has changed nothing: whether training may go on, since it is the loss scale that
+  // was too large. False where a loss is not finite either, or the scale was at its least.
+  bool was_overflow() const { return was_overflow_; }
+  // The first parameter, input or, in order of the graph, result that is not finite, by the numbers of
+  // the last pass, which is run again, watched; nothing where all are finite. After pass() or an
+  // update() that has changed nothing, before inputs are written again. Slow: plans, and takes the
+  // memory of a pass beside it. Throws Error where there is not enough.
+  std::optional<FirstBad> find_first_bad();
 
   const std::vector<Parameter>& parameters() const { return parameters_; }
   // What batch normalisation records in each pass: states, for the network as it is used.
@@ -50,6 +65,12 @@ class Trainer {
   std::int64_t updates() const { return updates_; }
   // When training goes on where another ended.
   void set_updates(std::int64_t updates) { updates_ = updates; }
+  // A scale of 1 that stays, but in fp16. Set before the passes of an update. Throws Error for a scale
+  // out of its bounds; other precisions have no use for it.
+  const LossScale& loss_scale() const { return scale_; }
+  void set_loss_scale(const LossScale& scale);
+  // What was done to have it in fp16, and which layers stayed in fp32 for what reason.
+  const std::vector<std::string>& notes() const { return notes_; }
 
   // Bytes that training takes on the device: states, and what both plans need beside them.
   std::size_t state_bytes() const { return states_.bytes(); }
@@ -60,14 +81,20 @@ class Trainer {
   struct Part;
   std::span<float> look(Part& part, const std::vector<Port>& ports, std::string_view name,
                         Access access);
+  bool are_losses_finite();
+  bool is_scaled() const { return options_.precision == Precision::fp16; }
 
   const TrainerOptions options_;
   std::vector<const Device*> devices_;
   std::vector<Parameter> parameters_;
   std::vector<Statistic> statistics_;
+  std::vector<std::string> notes_;
+  Graph graph_;  // of the gradients, as planned
   StateMemory states_;
   std::unique_ptr<Part> gradients_, update_;
   std::int64_t passes_ = 0, updates_ = 0;
+  LossScale scale_;
+  bool was_overflow_ = false;
 };
 
 }  // namespace maru
