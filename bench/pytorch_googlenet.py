@@ -12,6 +12,7 @@ for each way. Wants PyTorch with CUDA; energy wants pynvml.
 
 import argparse
 import json
+import resource
 import statistics
 import time
 
@@ -143,7 +144,8 @@ def measure(way, precision, batch, runs, seconds):
     return {"engine": f"PyTorch {torch.__version__} {way}", "precision": precision, "batch": batch, "runs": runs,
             "prepare_seconds": prepare, "median_seconds": median, "p10_seconds": quantiles[0],
             "p90_seconds": quantiles[-1], "images_per_second": batch / median, "energy": energy,
-            "device_bytes": torch.cuda.max_memory_reserved()}
+            "device_bytes": torch.cuda.max_memory_reserved(),
+            "peak_host_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}
 
 
 def main():

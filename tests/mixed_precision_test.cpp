@@ -154,7 +154,17 @@ TEST(MixedPrecision, OnGoogLeNetEveryFilterIsCastOnceAndEveryGradientIsSingle) {
   training.scaled = true;
   const auto parameters = build_gradients(graph, training);
   const std::size_t before = graph.nodes().size();
+  const auto rounding = rounding_device();
+  const std::size_t single = make_plan(graph, *rounding, {}).plan.arena_bytes();
   halve(graph);
+  const std::size_t half = make_plan(graph, *rounding, {}).plan.arena_bytes();
+  // Half of it, and each filter as halves. Where sums came late, what they are of would be kept.
+  std::size_t filters = 0;
+  for (const Parameter& parameter : parameters) {
+    if (parameter.shape.rank() > 1) filters += 2 * static_cast<std::size_t>(parameter.shape.count());
+  }
+  EXPECT_LT(static_cast<double>(half),
+            0.52 * static_cast<double>(single) + static_cast<double>(filters));
   expect_single_where_it_must_be(graph, parameters);
   // Beside the 58 filters: data, scores, and the gradient of the loss.
   EXPECT_EQ(graph.nodes().size(), before + 58 + 3);
@@ -379,9 +389,13 @@ TEST(FirstBad, IsNamed) {
         write(trainer, batch);
         trainer.pass();
       }
+      const std::vector<float> gradient = state_of(trainer, "3x3/weight/gradient");
       const auto first = trainer.find_first_bad();
       EXPECT_EQ(trainer.find_first_bad(), first);
       // It has changed nothing that training goes on with.
+      if (!first) {
+        EXPECT_EQ(state_of(trainer, "3x3/weight/gradient"), gradient);
+      }
       EXPECT_EQ(std::isfinite(trainer.update(0)), !first);
       EXPECT_EQ(trainer.find_first_bad(), first);
       return first ? first->str() : "";

@@ -1,5 +1,6 @@
-// For tests of training: small networks, batches that can be learned, and training by the operators'
-// references in double precision. Everything is drawn from fixed seeds.
+// For tests of training: small networks, batches that can be learned, training by the operators'
+// references in double precision, and which steps of a plan are not the device's. Everything is drawn
+// from fixed seeds.
 #pragma once
 
 #include <algorithm>
@@ -12,15 +13,22 @@
 #include <vector>
 
 #include "device/registry.h"
+#include "ops/bias.h"
 #include "ops/concat.h"
 #include "ops/conv.h"
+#include "ops/eltwise.h"
 #include "ops/identity.h"
 #include "ops/inner_product.h"
 #include "ops/interpret.h"
 #include "ops/loss.h"
 #include "ops/lrn.h"
 #include "ops/pool.h"
+#include "ops/reshape.h"
 #include "ops/scale.h"
+#include "ops/slice.h"
+#include "ops/unary.h"
+#include "plan/planner.h"
+#include "rewrite/training.h"
 #include "train/trainer.h"
 
 namespace maru::testing {
@@ -116,6 +124,70 @@ inline Batch draw_batch(std::mt19937& random) {
     }
   }
   return batch;
+}
+
+// Every operator that can be trained, each after the one before; several losses.
+inline Graph one_of_each() {
+  using Kind = Unary::Kind;
+  Network net;
+  const ValueId data = net.graph.add_input("data", {DType::f32, {2, 3, 29, 27}});
+  const ValueId label = net.graph.add_input("label", {DType::f32, {2}});
+  const ValueId pixel_labels = net.graph.add_input("pixel labels", {DType::f32, {2, 1, 5, 5}});
+  const ValueId target = net.graph.add_input("target", {DType::f32, {2, 7}});
+  ValueId at = net.add("conv1", Conv{24, window(3, 1, 1), 1, true, Unary{}}, {data});
+  at = net.add("norm", Lrn{5, 0.1, 0.75, 1}, {at});
+  at = net.add("pool", Pool{Pool::Kind::max, window(3, 2, 0)}, {at});
+  at = net.add("norm within", Lrn{3, 0.1, 0.75, 1, Lrn::Region::within}, {at});
+  at = net.add("average", Pool{Pool::Kind::average, window(5, 3, 1)}, {at});
+  at = net.add("drop", Identity{Identity::Reason::dropout, 1, 0.5}, {at});
+  for (const Kind kind : {Kind::relu, Kind::elu, Kind::sigmoid, Kind::tanh, Kind::abs, Kind::bnll})
+    at = net.add(std::string(to_string(kind)), Unary{kind, 0.5}, {at});
+  at = net.add("power", Unary{Kind::power, 3, 0.5, 1}, {at});
+  at = net.add("exp", Unary{Kind::exp, 0, 0.1, 0}, {at});
+  at = net.add("log", Unary{Kind::log, 0, 1, 1}, {at});
+  at = net.add("times", Scale{0, 0}, {at});
+  at = net.add("scale", Scale{1, 1, true}, {at});
+  at = net.add("bias", Bias{}, {at});
+  const NodeId parts = net.graph.add_node("parts", Slice{1, {8, 16}, 3}, {at}, {"a", "b", "c"});
+  const std::vector<ValueId> three = net.graph.node(parts).dst;
+  const ValueId sum = net.add("sum", Eltwise{Eltwise::Kind::sum, {1, -2, 0.5}}, three);
+  const ValueId product = net.add("product", Eltwise{Eltwise::Kind::product}, {three[0], three[1]});
+  const ValueId more = net.add("more", Eltwise{}, {sum, product});
+  const ValueId images = net.add("images", Concat{0}, {more, product});
+  const NodeId halves = net.graph.add_node("halves", Slice{0, {2}, 2}, {images}, {"first", "second"});
+  const std::vector<ValueId> two = net.graph.node(halves).dst;
+  at = net.add("joined", Concat{}, {two[0], two[1], product});
+  const ValueId map = net.add("map", Conv{5, window(1, 1, 0)}, {at});
+  const ValueId flat = net.add("flat", Flatten{}, {at});
+  const ValueId vector = net.add("vector", InnerProduct{7, 1, true, false, Unary{}}, {flat});
+  const ValueId fewer = net.add("drop vector", Identity{Identity::Reason::dropout, 1, 0.3}, {vector});
+  const ValueId classes = net.add("classes", InnerProduct{kClasses}, {fewer});
+  using Pair = PairLoss::Kind;
+  const SoftmaxLoss of_pixels{1, 3, LossNorm::valid};
+  for (const ValueId loss : {net.add("loss", SoftmaxLoss{}, {classes, label}),
+                             net.add("pixel loss", of_pixels, {map, pixel_labels}),
+                             net.add("distance", PairLoss{}, {fewer, target}),
+                             net.add("cross", PairLoss{Pair::sigmoid_cross_entropy}, {vector, target}),
+                             net.add("accuracy", Accuracy{1, 2}, {classes, label}),
+                             net.add("pixel accuracy", Accuracy{1, 1, 3}, {map, pixel_labels})})
+    net.graph.outputs.push_back(loss);
+  net.graph.name = "one of each";
+  return std::move(net.graph);
+}
+
+inline TrainingOptions all_losses() {
+  TrainingOptions options;
+  options.losses = {{"loss", 1}, {"pixel loss", 0.5}, {"distance", 0.1}, {"cross", 0.2}};
+  return options;
+}
+
+// Names and operators of the plan's steps that the first of its devices does not make.
+inline std::vector<std::string> steps_elsewhere(const Plan& plan) {
+  std::vector<std::string> names;
+  for (const Step& step : plan.steps) {
+    if (step.kind == Step::Kind::kernel && step.device != 0) names.push_back(step.op + " " + step.name);
+  }
+  return names;
 }
 
 inline std::vector<double> doubles(std::span<const float> values) {

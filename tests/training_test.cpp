@@ -42,6 +42,7 @@ class Training : public ::testing::TestWithParam<Setting> {};
 
 TEST_P(Training, IsThatOfTheReferences) {
   const Setting& setting = GetParam();
+  MARU_NEEDS_DEVICE(setting.device);
   TrainerOptions options;
   options.training = two_losses();
   options.solver.solver = setting.solver;
@@ -98,7 +99,14 @@ INSTANTIATE_TEST_SUITE_P(Settings, Training,
                                            Setting{"several_passes", "cpu", Solver::sgd, 3, 0},
                                            Setting{"clipped", "cpu", Solver::sgd, 2, 0.5},
                                            Setting{"shared_memory", "board:orin", Solver::sgd, 2, 0},
-                                           Setting{"card", "board:pcie", Solver::nesterov, 1, 0}),
+                                           Setting{"card", "board:pcie", Solver::nesterov, 1, 0},
+                                           Setting{"cuda", "cuda", Solver::sgd, 1, 0},
+                                           Setting{"cuda_nesterov", "cuda", Solver::nesterov, 1, 0},
+                                           Setting{"cuda_adagrad", "cuda", Solver::adagrad, 1, 0},
+                                           Setting{"cuda_rmsprop", "cuda", Solver::rmsprop, 1, 0},
+                                           Setting{"cuda_adadelta", "cuda", Solver::adadelta, 1, 0},
+                                           Setting{"cuda_adam", "cuda", Solver::adam, 1, 0},
+                                           Setting{"cuda_clipped", "cuda", Solver::sgd, 2, 0.5}),
                          [](const auto& param_info) { return std::string(param_info.param.name); });
 
 TEST(Trainer, Learns) {
@@ -185,6 +193,89 @@ TEST(Trainer, ANormThatIsNotFiniteChangesNothing) {
   }
   for (int i = 0; i < 2; ++i) pass(draw_batch(random));
   EXPECT_TRUE(std::isfinite(trainer.update(0.1)));
+}
+
+class EveryOperator : public ::testing::TestWithParam<const char*> {};
+
+// Losses and gradients of one pass, against the references in double precision.
+TEST_P(EveryOperator, HasTheGradientOfTheReference) {
+  MARU_NEEDS_DEVICE(GetParam());
+  TrainerOptions options;
+  options.training = testing::all_losses();
+  const auto devices = open_all(GetParam());
+  Trainer trainer(testing::one_of_each(), listed(devices), options);
+  Graph graph = testing::one_of_each();
+  const std::vector<Parameter> parameters = build_gradients(graph, options.training);
+  std::mt19937 random(5);
+  std::vector<std::vector<double>> inputs;
+  for (const ValueId id : graph.inputs) {
+    const Value& value = graph.value(id);
+    std::vector<double>& values =
+        inputs.emplace_back(static_cast<std::size_t>(value.desc.shape.count()));
+    const bool is_label = value.name.find("label") != std::string::npos;
+    for (double& one : values) {
+      const auto drawn = static_cast<float>(random() % 1000) / 1000 - 0.5F;
+      one = static_cast<double>(is_label ? static_cast<float>(random() % kClasses) : drawn);
+    }
+    if (value.name == "step") {
+      values[0] = 0;  // which the trainer counts
+    } else {
+      std::ranges::transform(values, trainer.input(value.name).begin(),
+                             [](double one) { return static_cast<float>(one); });
+    }
+  }
+  for (const State& state : graph.states) {
+    const Value& value = graph.value(state.begin);
+    const auto found = std::ranges::find(parameters, value.name, &Parameter::name);
+    inputs.push_back(found == parameters.end()
+                         ? std::vector<double>(static_cast<std::size_t>(value.desc.shape.count()))
+                         : doubles(found->initial->floats()));
+  }
+  trainer.pass();
+  const Values<double> wanted = interpret<double>(graph, inputs);
+  for (const char* name : {"loss", "pixel loss", "distance", "cross", "accuracy", "pixel accuracy"}) {
+    const double loss = wanted[static_cast<std::size_t>(graph.require(name))][0];
+    EXPECT_NEAR(trainer.output(name)[0], loss, 2e-5 * (1 + std::fabs(loss))) << name;
+  }
+  for (const State& state : graph.states) {
+    const std::string& name = graph.value(state.begin).name;
+    if (std::ranges::find(parameters, name, &Parameter::name) != parameters.end()) continue;
+    const std::vector<float> got = state_of(trainer, name);
+    const std::vector<double>& expected = wanted[static_cast<std::size_t>(state.end)];
+    double most = 0, error = 0;
+    for (std::size_t i = 0; i < got.size(); ++i) {
+      most = std::max(most, std::fabs(expected[i]));
+      error = std::max(error, std::fabs(expected[i] - static_cast<double>(got[i])));
+    }
+    EXPECT_GT(most, 0) << name;
+    EXPECT_LT(error, 1e-4 * most + 1e-7) << name;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Devices, EveryOperator,
+                         ::testing::Values("cpu", "cuda", "board:orin", "board:pcie"),
+                         [](const auto& param_info) {
+                           std::string name = param_info.param;
+                           std::ranges::replace(name, ':', '_');
+                           return name;
+                         });
+
+// Neither computing gradients nor updating leaves anything to the CPU beside the GPU.
+TEST(TrainingOnCuda, IsTheGpusAlone) {
+  MARU_NEEDS_DEVICE("cuda");
+  const auto devices = open_all("cuda");
+  const auto expect_none = [&](Graph graph, const TrainingOptions& training) {
+    const std::vector<Parameter> parameters = build_gradients(graph, training);
+    for (const auto solver : {Update::Solver::sgd, Update::Solver::adam}) {
+      const Graph update = build_update(parameters, Update{solver}, true);
+      for (const Graph* one : {static_cast<const Graph*>(&graph), &update}) {
+        const Planned planned = make_plan(*one, listed(devices), {});
+        EXPECT_EQ(testing::steps_elsewhere(planned.plan), std::vector<std::string>{}) << one->name;
+      }
+    }
+  };
+  expect_none(small_inception(), two_losses());
+  expect_none(testing::one_of_each(), testing::all_losses());
 }
 
 // A device that hands part of the work to the CPU: all that it has no kernels for.

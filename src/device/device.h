@@ -23,9 +23,10 @@ namespace maru {
 
 // A node as a device sees it. Layouts may be `any` while offers are asked for; they are exact when a
 // kernel is compiled. Data operands and results are all f32 or all f16, but of Cast, Preprocess and
-// what widens, and but for operands that Op::keeps_f32() names. Operands that are constants hold the
-// constant's description, which is f32 also where data is f16; kernels pack it as they want. Parameters
-// in training are data: filters and matrices of its type, vectors (biases, scales) f32 where offered.
+// what widens, and but for operands that Op::keeps_f32() names (Dropout's step). Operands that are
+// constants hold the constant's description, which is f32 also where data is f16; kernels pack it as
+// they want. Parameters in training are data: filters and matrices of its type, vectors (biases,
+// scales) f32 where offered.
 struct Call {
   const Op& op;
   std::span<const TensorDesc> src, dst;

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <map>
 #include <set>
 #include <string_view>
@@ -12,11 +13,16 @@
 #include "base/mapped_file.h"
 #include "base/text.h"
 #include "import/caffe_attrs.h"
+#include "import/caffe_data.h"
+#include "import/caffe_filler.h"
 #include "import/caffe_upgrade.h"
 #include "import/caffe_weights.h"
 #include "import/caffemodel.h"
 #include "import/prototxt.h"
+#include "ops/identity.h"
+#include "ops/loss.h"
 #include "ops/operator.h"
+#include "ops/reshape.h"
 
 namespace maru {
 namespace {
@@ -28,13 +34,10 @@ struct Layer {
   std::vector<std::string> bottoms, tops;
 };
 
-constexpr std::string_view kDataTypes[] = {"Data",       "ImageData",     "HDF5Data",  "WindowData",
-                                           "MemoryData", "AnnotatedData", "VideoData", "DummyData",
-                                           "HDF5Output", "DenseImageData"};
-// Fields of a layer that the importer itself reads, or that matter to training only.
+// Fields of a layer that the importer itself reads, or that matter to data layers only.
 constexpr std::string_view kLayerFields[] = {
-    "name",    "type",        "bottom",         "top",        "phase",          "param", "include",
-    "exclude", "loss_weight", "propagate_down", "loss_param", "transform_param"};
+    "name",        "type",           "bottom",         "top", "phase", "param", "include", "exclude",
+    "loss_weight", "propagate_down", "transform_param"};
 constexpr std::string_view kNetFields[] = {"name", "layer", "state", "force_backward", "debug_info"};
 
 template <class Names>
@@ -44,8 +47,8 @@ bool contains(const Names& names, std::string_view name) {
 
 class Importer {
  public:
-  Importer(std::string file, std::optional<CaffeModel> model, const CaffeOptions& options)
-      : file_(std::move(file)), options_(options), weights_(std::move(model), file_) {
+  Importer(std::string file, std::vector<CaffeModel> models, const CaffeOptions& options)
+      : file_(std::move(file)), options_(options), weights_(std::move(models), file_, options) {
     if (options.phase != "TEST" && options.phase != "TRAIN") {
       throw Error("phase", "TEST or TRAIN", options.phase);
     }
@@ -54,15 +57,15 @@ class Importer {
     }
   }
 
-  Imported run(std::string_view text) {
-    const Message net = upgrade_caffe_net(parse_prototxt(text, file_), file_);
+  Imported run(Message definition) {
+    const Message net = upgrade_caffe_net(std::move(definition), file_);
     read_net(net);
     for (const Layer& layer : layers_) {
       ++name_counts_[layer.name];
       weights_.declare(layer.name, *layer.message);
     }
     for (std::size_t i = 0; i < layers_.size(); ++i) import_layer(i);
-    weights_.check_missing(options_.allow_missing_weights, result_.notes);
+    weights_.check_missing(result_.notes);
     finish();
     weights_.note_unused(result_.notes);
     return std::move(result_);
@@ -70,6 +73,7 @@ class Importer {
 
  private:
   Graph& graph() { return result_.graph; }
+  bool trains() const { return options_.phase == "TRAIN"; }
 
   std::string place(const Layer& layer) const { return place(layer, layer.line); }
   std::string place(const Layer& layer, int line) const {
@@ -126,8 +130,11 @@ class Importer {
     graph().name = one_string(net, "name");
     if (graph().name.empty()) graph().name = std::filesystem::path(file_).stem().string();
     stages_.insert(options_.stages.begin(), options_.stages.end());
+    level_ = options_.level;
     for (const Field* state : net.all("state")) {
       for (const std::string& stage : strings(state->message, "stage")) stages_.insert(stage);
+      const Field* level = state->message.find("level");
+      if (level != nullptr && level_ == 0) level_ = level->integer().value_or(0);
     }
     for (const Field& field : net.fields) {
       if (field.name == "layer") {
@@ -151,6 +158,8 @@ class Importer {
     if (layer.name.empty()) layer.name = fmt::format("{}@{}", layer.type, layer.line);
     layer.bottoms = strings(field.message, "bottom");
     layer.tops = strings(field.message, "top");
+    // Caffe gives a loss a top where the file names none.
+    if (layer.tops.empty() && is_loss(layer.type)) layer.tops.push_back(layer.name);
     (is_included(layer) ? layers_ : excluded_).push_back(std::move(layer));
   }
 
@@ -183,8 +192,7 @@ class Importer {
         if (!level)
           throw Error(place(layer, field.line), fmt::format("an integer for {}", field.name),
                       field.str());
-        result =
-            result && (field.name == "min_level" ? options_.level >= *level : options_.level <= *level);
+        result = result && (field.name == "min_level" ? level_ >= *level : level_ <= *level);
       } else if (field.name == "stage") {
         result = result && stages_.contains(string_of(field));
       } else if (field.name == "not_stage") {
@@ -197,6 +205,8 @@ class Importer {
     return result;
   }
 
+  static bool is_loss(std::string_view type) { return type.ends_with("Loss"); }
+
   void import_layer(std::size_t index) {
     const Layer& layer = layers_[index];
     if (const Field* phase = layer.message->find("phase");
@@ -205,7 +215,9 @@ class Importer {
            fmt::format("layer '{}' asks for another phase; it runs in {}", layer.name, options_.phase));
     }
     check_tops(layer);
+    result_.layers.push_back({layer.name, layer.type, {}});
     if (layer.type == "Input") return import_input(layer);
+    if (is_caffe_data_layer(layer.type)) return import_data(layer);
     const Spelling* spelling = layer.type == "Silence" ? nullptr : find_spelling("caffe", layer.type);
     if (spelling == nullptr && layer.type != "Silence") unsupported(layer);
     std::vector<ValueId> src;
@@ -213,20 +225,106 @@ class Importer {
     for (const ValueId id : src) read_.insert(id);
     if (spelling == nullptr) return;
 
-    const CaffeAttrs attrs(block_of(layer, spelling->message), file_, layer.name);
+    const Message* block = block_of(layer, spelling->message);
+    const CaffeAttrs attrs(block, file_, layer.name);
     const Op op = within(layer, [&] {
       return spelling->parse(attrs, {layer.bottoms.size(), layer.tops.size()});
     });
     note_unread(layer, *spelling, attrs);
+    if (trains()) stop_gradients(layer, src);
+    if (op.as<PairLoss>() != nullptr) match_shapes(layer, src);
     const auto params = within(layer, [&] { return op.params(graph().descs(src)); });
     const std::string node_name = unique_name(layer, !params.empty());
-    const auto constants = weights_.add(graph(), layer.name, place(layer), params);
-    src.insert(src.end(), constants.begin(), constants.end());
-    const NodeId node =
-        within(layer, [&] { return graph().add_node(layer.name, op, src, layer.tops); });
+    add_parameters(layer, block, params, src);
+    std::vector<std::string> names = layer.tops;
+    // A loss makes probabilities, whether or not somebody wants to see them.
+    const bool hides = op.as<SoftmaxLoss>() != nullptr && names.size() == 1;
+    if (hides) names.push_back(layer.name + "/probabilities");
+    const NodeId node = within(layer, [&] { return graph().add_node(layer.name, op, src, names); });
     graph().node(node).name = node_name;
+    if (hides) read_.insert(graph().node(node).dst[1]);
     for (std::size_t i = 0; i < layer.tops.size(); ++i) {
       latest_[layer.tops[i]] = {graph().node(node).dst[i], &layer};
+    }
+    note_losses(layer, graph().node(node).dst);
+  }
+
+  void add_parameters(const Layer& layer, const Message* block, std::span<const Param> params,
+                      std::vector<ValueId>& src) {
+    std::vector<CaffeFiller> fillers;
+    for (std::size_t i = 0; options_.fill && i < params.size(); ++i) {
+      fillers.push_back(read_caffe_filler(block, layer.type, params[i].role, file_, layer.name));
+    }
+    const auto constants = weights_.add(graph(), layer.name, place(layer), params, fillers);
+    for (std::size_t i = 0; i < constants.size(); ++i) {
+      const Value& value = graph().value(constants[i]);
+      result_.layers.back().params.push_back({value.name, value.desc.shape});
+      // Statistics are recorded, not trained, whatever the file says.
+      result_.rates[value.name] =
+          layer.type == "BatchNorm" ? std::pair{0.0, 0.0} : weights_.rates(layer.name, i, place(layer));
+    }
+    src.insert(src.end(), constants.begin(), constants.end());
+  }
+
+  // propagate_down: false, one for each bottom: no gradient goes there.
+  void stop_gradients(const Layer& layer, std::vector<ValueId>& src) {
+    const auto fields = layer.message->all("propagate_down");
+    if (fields.empty()) return;
+    if (fields.size() != src.size()) {
+      throw Error(place(layer, fields[0]->line),
+                  fmt::format("propagate_down for each of {} bottoms, or not at all", src.size()),
+                  fmt::format("{}", fields.size()));
+    }
+    for (std::size_t i = 0; i < src.size(); ++i) {
+      const auto value = fields[i]->boolean();
+      if (!value)
+        throw Error(place(layer, fields[i]->line), "true or false for propagate_down",
+                    fields[i]->str());
+      if (*value || !graph().value(src[i]).producer) continue;
+      const std::string name = fmt::format("{}/{} as it is", layer.name, layer.bottoms[i]);
+      const NodeId stop = graph().add_node(name, Identity{Identity::Reason::stop}, {src[i]}, {name});
+      src[i] = graph().node(stop).dst[0];
+    }
+  }
+
+  // Caffe compares what belongs to one image by number, not by shape: N x 1 with N.
+  void match_shapes(const Layer& layer, std::vector<ValueId>& src) {
+    if (src.size() != 2) return;  // the operator says so
+    const Shape came = graph().value(src[0]).desc.shape, wanted = graph().value(src[1]).desc.shape;
+    if (came == wanted || came.count() != wanted.count() || came.rank() == 0 || wanted.rank() == 0 ||
+        came[0] != wanted[0])
+      return;
+    const std::string name = fmt::format("{}/{} reshaped", layer.name, layer.bottoms[1]);
+    const NodeId node = graph().add_node(name, Reshape{{came.begin(), came.end()}}, {src[1]}, {name});
+    src[1] = graph().node(node).dst[0];
+  }
+
+  void note_losses(const Layer& layer, std::span<const ValueId> dst) {
+    const auto fields = layer.message->all("loss_weight");
+    if (!fields.empty() && fields.size() != layer.tops.size()) {
+      throw Error(place(layer, fields[0]->line),
+                  fmt::format("a loss_weight for each of {} tops, or none", layer.tops.size()),
+                  fmt::format("{}", fields.size()));
+    }
+    for (std::size_t i = 0; i < layer.tops.size(); ++i) {
+      double weight = is_loss(layer.type) && i == 0 ? 1 : 0;
+      if (!fields.empty()) {
+        const auto written = fields[i]->number();
+        if (!written || !std::isfinite(*written))
+          throw Error(place(layer, fields[i]->line), "a finite number for loss_weight",
+                      fields[i]->str());
+        weight = *written;
+      }
+      if (weight == 0) continue;
+      const Shape& shape = graph().value(dst[i]).desc.shape;
+      if (shape.count() == 1) {
+        result_.losses.push_back({layer.tops[i], weight});
+        losses_.push_back({dst[i], &layer});
+      } else if (trains()) {
+        throw Error(place(layer, fields.empty() ? layer.line : fields[i]->line),
+                    fmt::format("a loss of one element for the loss_weight of \"{}\"", layer.tops[i]),
+                    shape.str(), "a layer that makes one number of it, such as EuclideanLoss");
+      }
     }
   }
 
@@ -287,10 +385,12 @@ class Importer {
     const bool flat = spelling.message.empty();  // the attributes lie on the layer itself
     std::set<std::string, std::less<>> unread;
     for (const CaffeAttrs::Unread& field : attrs.unread()) {
-      if (flat) {
-        unread.insert(field.name.substr(0, field.name.find('.')));
-      } else {
+      if (!flat) {
         say(field.line, fmt::format("{}.{}", spelling.message, field.name));
+      } else if (field.name.find('.') != std::string::npos) {
+        say(field.line, field.name);
+      } else {
+        unread.insert(field.name);
       }
     }
     for (const Field& field : layer.message->fields) {
@@ -334,25 +434,38 @@ class Importer {
     }
   }
 
-  [[noreturn]] void unsupported(const Layer& layer) const {
+  std::string place_of_type(const Layer& layer) const {
     const Field* type = layer.message->find("type");
-    const std::string where = place(layer, type != nullptr ? type->line : layer.line);
-    const std::string got = layer.type.empty() ? "none" : fmt::format("\"{}\"", layer.type);
-    if (contains(kDataTypes, layer.type)) {
-      throw Error(where, "a network that begins with Input", fmt::format("a layer of type {}", got),
+    return place(layer, type != nullptr ? type->line : layer.line);
+  }
+
+  void import_data(const Layer& layer) {
+    if (!options_.data_layers) {
+      throw Error(place_of_type(layer), "a network that begins with Input",
+                  fmt::format("a layer of type \"{}\"", layer.type),
                   "the deploy definition, or an Input layer in its place");
     }
-    if (layer.type == "Accuracy" || layer.type.ends_with("Loss")) {
-      throw Error(where, "a network that needs no labels", fmt::format("a layer of type {}", got),
-                  "the deploy definition, which ends in Softmax or the like");
+    const CaffeData& data = result_.data.emplace_back(
+        read_caffe_data(*layer.message, file_, place_of_type(layer), options_, result_.notes));
+    const Shape image = caffe_data_shape(data, options_);
+    const Shape batch = within(layer, [&] { return Shape{data.batch, image[0], image[1], image[2]}; });
+    for (std::size_t i = 0; i < layer.tops.size(); ++i) {
+      const Shape shape = i == 0 ? batch : Shape{data.batch};
+      const ValueId id = graph().add_input(layer.tops[i], {DType::f32, shape, Layout::plain()});
+      latest_[layer.tops[i]] = {id, &layer};
     }
-    std::vector<std::string_view> names{"Input", "Silence"};
+  }
+
+  [[noreturn]] void unsupported(const Layer& layer) const {
+    const std::string got = layer.type.empty() ? "none" : fmt::format("\"{}\"", layer.type);
+    std::vector<std::string_view> names{"Input", "Silence", "Data", "ImageData"};
     for (const Operator& op : all_operators()) {
       for (const Spelling& spelling : op.spellings) {
         if (spelling.format == "caffe") names.push_back(spelling.type);
       }
     }
-    throw Error(where, fmt::format("one of the {} layer types that maru runs", names.size()), got,
+    throw Error(place_of_type(layer),
+                fmt::format("one of the {} layer types that maru runs", names.size()), got,
                 closest_names(layer.type, names));
   }
 
@@ -409,12 +522,19 @@ class Importer {
     for (std::size_t i = 0; i < graph().values().size(); ++i) {
       const auto id = ValueId(static_cast<std::uint32_t>(i));
       const Value& value = graph().value(id);
-      if (value.constant || read_.contains(id)) continue;
+      const bool is_loss = std::ranges::find(losses_, id, &Made::value) != losses_.end();
+      if (value.constant || (read_.contains(id) && !is_loss)) continue;
       if (value.producer) {
         graph().outputs.push_back(id);
       } else {
         result_.notes.push_back(fmt::format("{}: no layer reads the input \"{}\"", file_, value.name));
       }
+    }
+    for (const Made& loss : losses_) {
+      const std::string& name = graph().value(loss.value).name;
+      if (graph().require(name) == loss.value) continue;
+      throw Error(place(*loss.layer), fmt::format("the loss \"{}\" as this layer makes it", name),
+                  "a layer that changes it in place", "a top of its own for that layer");
     }
     if (graph().outputs.empty()) throw Error(file_, "a top that no layer reads, as the output", "none");
     graph().verify();
@@ -429,11 +549,13 @@ class Importer {
   const CaffeOptions& options_;
   CaffeWeights weights_;
   std::set<std::string, std::less<>> stages_;
+  std::int64_t level_ = 0;
   std::vector<Layer> layers_, excluded_;
   std::map<std::string, int, std::less<>> name_counts_;
   std::set<std::string, std::less<>> seen_names_;
   std::map<std::string, Made, std::less<>> latest_;  // by blob name
   std::set<ValueId> read_;
+  std::vector<Made> losses_;
   Imported result_;
 };
 
@@ -443,9 +565,28 @@ Imported import_caffe(const std::filesystem::path& prototxt,
                       const std::optional<std::filesystem::path>& caffemodel,
                       const CaffeOptions& options) {
   const MappedFile text(prototxt);
-  std::optional<CaffeModel> model;
-  if (caffemodel) model = read_caffemodel(*caffemodel);
-  return Importer(prototxt.string(), std::move(model), options).run(text.text());
+  const std::string file = prototxt.string();
+  return import_caffe(parse_prototxt(text.text(), file), file, caffemodel, options);
+}
+
+Imported import_caffe(const Message& net, std::string_view file,
+                      const std::optional<std::filesystem::path>& caffemodel,
+                      const CaffeOptions& options) {
+  std::vector<CaffeModel> models;
+  if (caffemodel) models.push_back(read_caffemodel(*caffemodel));
+  for (const auto& more : options.more_weights) models.push_back(read_caffemodel(more));
+  return Importer(std::string(file), std::move(models), options).run(net);
+}
+
+std::vector<CaffeParam> learnable_params(const Imported& imported) {
+  std::vector<CaffeParam> params;
+  std::set<std::string_view> seen;
+  for (const CaffeStored& layer : imported.layers) {
+    for (const CaffeParam& param : layer.params) {
+      if (seen.insert(param.name).second) params.push_back(param);
+    }
+  }
+  return params;
 }
 
 }  // namespace maru

@@ -30,6 +30,15 @@ constexpr Enumerator kEnumerators[] = {
     {"norm_region", 1, "WITHIN_CHANNEL"},
     {"round_mode", 0, "CEIL"},
     {"round_mode", 1, "FLOOR"},
+    {"normalization", 0, "FULL"},
+    {"normalization", 1, "VALID"},
+    {"normalization", 2, "BATCH_SIZE"},
+    {"normalization", 3, "NONE"},
+    {"variance_norm", 0, "FAN_IN"},
+    {"variance_norm", 1, "FAN_OUT"},
+    {"variance_norm", 2, "AVERAGE"},
+    {"backend", 0, "LEVELDB"},
+    {"backend", 1, "LMDB"},
 };
 
 constexpr std::string_view kTrainingFields[] = {

@@ -64,8 +64,7 @@ constexpr LayerType kTypes[] = {
     {39, "DECONVOLUTION", "Deconvolution", ""},
 };
 
-// A V0 layer holds the attributes of all types flat; where each goes. Those of data layers are not
-// listed: they stay on the layer.
+// A V0 layer holds the attributes of all types flat; where each goes.
 struct V0Field {
   std::string_view name, type, message, renamed;
 };
@@ -93,6 +92,23 @@ constexpr V0Field kV0Fields[] = {
     {"beta", "lrn", "lrn_param", "beta"},
     {"k", "lrn", "lrn_param", "k"},
     {"concat_dim", "concat", "concat_param", "concat_dim"},
+    {"source", "data", "data_param", "source"},
+    {"source", "images", "image_data_param", "source"},
+    {"batchsize", "data", "data_param", "batch_size"},
+    {"batchsize", "images", "image_data_param", "batch_size"},
+    {"rand_skip", "data", "data_param", "rand_skip"},
+    {"rand_skip", "images", "image_data_param", "rand_skip"},
+    {"shuffle_images", "images", "image_data_param", "shuffle"},
+    {"new_height", "images", "image_data_param", "new_height"},
+    {"new_width", "images", "image_data_param", "new_width"},
+    {"scale", "data", "transform_param", "scale"},
+    {"scale", "images", "transform_param", "scale"},
+    {"meanfile", "data", "transform_param", "mean_file"},
+    {"meanfile", "images", "transform_param", "mean_file"},
+    {"cropsize", "data", "transform_param", "crop_size"},
+    {"cropsize", "images", "transform_param", "crop_size"},
+    {"mirror", "data", "transform_param", "mirror"},
+    {"mirror", "images", "transform_param", "mirror"},
 };
 
 class Upgrader {
@@ -116,6 +132,7 @@ class Upgrader {
       for (Field& field : net.fields) {
         if (field.name != "layers") continue;
         if (field.message.has("layer")) v0_to_v1(field);
+        move_transforms(field.message);
         v1_to_v2(field);
         field.name = "layer";
       }
@@ -240,6 +257,26 @@ class Upgrader {
       target->message.fields.push_back(std::move(field));
     }
     layers.message = std::move(upgraded);
+  }
+
+  // Data layers of V1 said themselves what transform_param says since.
+  static void move_transforms(Message& layer) {
+    std::vector<Field> moved;
+    for (Field& block : layer.fields) {
+      if (!block.is_message() || (block.name != "data_param" && block.name != "image_data_param"))
+        continue;
+      for (const std::string_view name : {"scale", "mean_file", "crop_size", "mirror"}) {
+        for (const Field* field : block.message.all(name)) moved.push_back(*field);
+        block.message.erase(name);
+      }
+    }
+    if (moved.empty()) return;
+    auto target = std::ranges::find(layer.fields, "transform_param", &Field::name);
+    if (target == layer.fields.end()) {
+      layer.add_message("transform_param", moved[0].line);
+      target = layer.fields.end() - 1;
+    }
+    for (Field& field : moved) target->message.fields.push_back(std::move(field));
   }
 
   void v1_to_v2(Field& layers) {

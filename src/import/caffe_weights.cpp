@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstdlib>
 
 #include "base/error.h"
@@ -11,10 +12,11 @@
 namespace maru {
 namespace {
 
+constexpr std::size_t kShown = 4;
+
 // "a", "b", "c" and 5 more
-std::string some_of(const std::vector<std::string>& names) {
-  constexpr std::size_t kShown = 4;
-  const std::size_t shown = names.size() <= kShown ? names.size() : kShown - 1;
+std::string some_of(const std::vector<std::string>& names, std::size_t most) {
+  const std::size_t shown = names.size() <= most ? names.size() : most - 1;
   std::string text;
   for (std::size_t i = 0; i < shown; ++i) text += fmt::format("{}'{}'", i == 0 ? "" : ", ", names[i]);
   if (shown < names.size()) text += fmt::format(" and {} more", names.size() - shown);
@@ -38,35 +40,88 @@ std::string role_of(const Param& param, std::size_t index) {
 
 }  // namespace
 
-CaffeWeights::CaffeWeights(std::optional<CaffeModel> model, std::string_view prototxt)
-    : model_(std::move(model)), prototxt_(prototxt) {}
+CaffeWeights::CaffeWeights(std::vector<CaffeModel> models, std::string_view prototxt,
+                           const CaffeOptions& options)
+    : models_(std::move(models)), prototxt_(prototxt), options_(options) {}
 
 void CaffeWeights::declare(const std::string& name, const Message& layer) {
   std::vector<Spec>& specs = specs_[name];
   if (!specs.empty()) return;  // a second layer of that name is the importer's to judge
   for (const Field* param : layer.all("param")) {
-    Spec& spec = specs.emplace_back();
-    if (!param->is_message()) {
-      throw Error(fmt::format("{}:{} layer '{}'", prototxt_, param->line, name), "a block param { }",
-                  param->str(), "param { name: ... } to share a parameter");
-    }
-    if (const Field* shared = param->message.find("name")) spec.shared = shared->text;
-    if (const Field* mode = param->message.find("share_mode")) {
-      spec.permissive = mode->text == "PERMISSIVE" || mode->text == "1";
-      if (!spec.permissive && mode->text != "STRICT" && mode->text != "0") {
-        throw Error(fmt::format("{}:{} layer '{}'", prototxt_, mode->line, name),
-                    "STRICT or PERMISSIVE for share_mode", mode->str());
-      }
-    }
-    if (!spec.shared.empty()) sharers_[spec.shared].emplace_back(name, specs.size() - 1);
+    specs.push_back(read_spec(name, *param));
+    const std::string& shared = specs.back().shared;
+    if (!shared.empty()) sharers_[shared].emplace_back(name, specs.size() - 1);
   }
 }
 
+CaffeWeights::Spec CaffeWeights::read_spec(const std::string& name, const Field& param) const {
+  const auto fail = [&](const Field& field, std::string_view expected, std::string_view hint = {}) {
+    throw Error(fmt::format("{}:{} layer '{}'", prototxt_, field.line, name), expected, field.str(),
+                hint);
+  };
+  if (!param.is_message()) fail(param, "a block param { }", "param { name: ... } to share a parameter");
+  Spec spec;
+  for (const Field& field : param.message.fields) {
+    if (field.name == "name") {
+      spec.shared = field.text;
+    } else if (field.name == "share_mode") {
+      spec.permissive = field.text == "PERMISSIVE" || field.text == "1";
+      if (!spec.permissive && field.text != "STRICT" && field.text != "0")
+        fail(field, "STRICT or PERMISSIVE for share_mode");
+    } else if (field.name == "lr_mult" || field.name == "decay_mult") {
+      const auto number = field.number();
+      if (!number || !std::isfinite(*number))
+        fail(field, fmt::format("a finite number for {}", field.name));
+      (field.name == "lr_mult" ? spec.rate : spec.decay) = *number;
+    }
+  }
+  return spec;
+}
+
+std::pair<double, double> CaffeWeights::rates(const std::string& name, std::size_t index,
+                                              std::string_view where) const {
+  const auto declared = specs_.find(name);
+  if (declared == specs_.end() || index >= declared->second.size()) return {1, 1};
+  const Spec& own = declared->second[index];
+  const auto sharers = sharers_.find(own.shared);
+  if (own.shared.empty() || sharers == sharers_.end())
+    return {own.rate.value_or(1), own.decay.value_or(1)};
+  const auto agreed = [&](std::optional<double> Spec::*field, std::string_view what) {
+    const std::pair<std::string, std::size_t>* first = nullptr;
+    std::optional<double> value;
+    for (const auto& sharer : sharers->second) {
+      const std::optional<double>& said = specs_.find(sharer.first)->second[sharer.second].*field;
+      if (!said) continue;
+      if (!value) {
+        value = said;
+        first = &sharer;
+      } else if (*said != *value) {
+        throw Error(where, fmt::format("one {} for the shared parameter \"{}\"", what, own.shared),
+                    fmt::format("{} of layer '{}' and {} of layer '{}'", *value, first->first, *said,
+                                sharer.first),
+                    "the same in both layers");
+      }
+    }
+    return value.value_or(1);
+  };
+  return {agreed(&Spec::rate, "lr_mult"), agreed(&Spec::decay, "decay_mult")};
+}
+
+CaffeWeights::Stored CaffeWeights::find(std::string_view layer) const {
+  Stored found;
+  for (const CaffeModel& model : models_) {
+    const CaffeLayer* stored = model.find(layer);
+    if (stored != nullptr && (found.layer == nullptr || !stored->blobs.empty()))
+      found = {&model, stored};
+  }
+  return found;
+}
+
 std::vector<ValueId> CaffeWeights::add(Graph& graph, const std::string& name, std::string_view where,
-                                       std::span<const Param> params) {
+                                       std::span<const Param> params,
+                                       std::span<const CaffeFiller> fillers) {
   used_.insert(name);
-  const CaffeLayer* stored = model_ ? model_->find(name) : nullptr;
-  if (stored != nullptr) check_count(*stored, where, params);
+  if (const Stored stored = find(name); stored.layer != nullptr) check_count(stored, where, params);
   const auto declared = specs_.find(name);
   std::vector<ValueId> values;
   for (std::size_t i = 0; i < params.size(); ++i) {
@@ -78,24 +133,33 @@ std::vector<ValueId> CaffeWeights::add(Graph& graph, const std::string& name, st
       values.push_back(share(graph, owner->second, where, params[i], label, spec.permissive));
       continue;
     }
-    values.push_back(graph.add_constant(label, load(name, where, i, params[i], spec)));
+    std::shared_ptr<const Constant> constant = load(name, where, i, params[i], spec);
+    if (!constant) {
+      if (missing_.empty() || missing_.back() != name) missing_.push_back(name);
+      const Shape& shape = params[i].shape;
+      constant = fillers.empty() ? zeros(shape)
+                                 : std::make_shared<const Constant>(
+                                       shape, fill(fillers[i], shape, options_.seed, label));
+    }
+    values.push_back(graph.add_constant(label, std::move(constant)));
     if (!spec.shared.empty()) owners_.emplace(spec.shared, Owner{values.back(), label});
   }
   return values;
 }
 
-void CaffeWeights::check_count(const CaffeLayer& stored, std::string_view where,
+void CaffeWeights::check_count(const Stored& stored, std::string_view where,
                                std::span<const Param> params) const {
-  if (stored.blobs.empty() || stored.blobs.size() == params.size()) return;
+  const std::vector<CaffeBlob>& blobs = stored.layer->blobs;
+  if (blobs.empty() || blobs.size() == params.size()) return;
   std::string wanted;
   for (std::size_t i = 0; i < params.size(); ++i) {
     wanted += fmt::format("{}{} {}", i == 0 ? "" : ", ", role_of(params[i], i), params[i].shape.str());
   }
-  const bool spare_bias = stored.blobs.size() == params.size() + 1 && params.size() == 1;
+  const bool spare_bias = blobs.size() == params.size() + 1 && params.size() == 1;
   throw Error(where,
               params.empty() ? std::string("no stored blobs, as it has no weights")
                              : fmt::format("{} stored blobs ({})", params.size(), wanted),
-              fmt::format("{} ({}) in {}", stored.blobs.size(), dims_of(stored.blobs), model_->file),
+              fmt::format("{} ({}) in {}", blobs.size(), dims_of(blobs), stored.model->file),
               spare_bias ? "bias_term: true, or the caffemodel of this definition"
                          : "the caffemodel that belongs to this definition");
 }
@@ -104,23 +168,25 @@ void CaffeWeights::check_count(const CaffeLayer& stored, std::string_view where,
 // them that has one.
 std::shared_ptr<const Constant> CaffeWeights::load(const std::string& name, std::string_view where,
                                                    std::size_t index, const Param& param,
-                                                   const Spec& spec) {
+                                                   const Spec& spec) const {
   std::vector<std::pair<std::string, std::size_t>> sources{{name, index}};
   const auto sharers = sharers_.find(spec.shared);
   if (sharers != sharers_.end())
     sources.insert(sources.end(), sharers->second.begin(), sharers->second.end());
   for (const auto& [layer, at] : sources) {
-    const CaffeLayer* stored = model_ ? model_->find(layer) : nullptr;
-    if (stored == nullptr || at >= stored->blobs.size()) continue;
-    const CaffeBlob& blob = stored->blobs[at];
+    const Stored stored = find(layer);
+    if (stored.layer == nullptr || at >= stored.layer->blobs.size()) continue;
+    const CaffeBlob& blob = stored.layer->blobs[at];
+    const std::string& file = stored.model->file;
     if (!blob.fits(param.shape)) {
       if (layer != name) continue;  // another sharer's view of it
       throw Error(where, fmt::format("a stored {} of {}", role_of(param, index), param.shape.str()),
-                  fmt::format("{} in {}", blob.dims_str(), model_->file),
-                  "the caffemodel that belongs to this definition");
+                  fmt::format("{} in {}", blob.dims_str(), file),
+                  options_.fill ? "another name for this layer, if its weights are to be new"
+                                : "the caffemodel that belongs to this definition");
     }
     if (blob.count() != param.shape.count()) {
-      throw Error(fmt::format("{}: byte {}", model_->file, blob.position),
+      throw Error(fmt::format("{}: byte {}", file, blob.position),
                   fmt::format("{} values for {} of layer '{}'", param.shape.count(),
                               role_of(param, index), layer),
                   fmt::format("{}", blob.count()),
@@ -129,8 +195,7 @@ std::shared_ptr<const Constant> CaffeWeights::load(const std::string& name, std:
     }
     return make_constant(blob, param.shape);
   }
-  if (missing_.empty() || missing_.back() != name) missing_.push_back(name);
-  return zeros(param.shape);
+  return nullptr;
 }
 
 // Zeros stand in for missing weights; all of them lie in one run, which the system backs lazily.
@@ -138,8 +203,7 @@ std::shared_ptr<const Constant> CaffeWeights::zeros(const Shape& shape) {
   const TensorDesc desc{DType::f32, shape, Layout::plain()};
   constexpr std::int64_t kMaxCount = std::int64_t{1} << 28;
   if (shape.count() > kMaxCount) {
-    std::vector<std::string> notes;
-    check_missing(false, notes);  // there is one
+    fail_missing();  // there is one
   }
   const std::size_t bytes = desc.bytes();
   if (bytes > zero_bytes_ || !zero_page_) {
@@ -167,27 +231,43 @@ ValueId CaffeWeights::share(Graph& graph, const Owner& owner, std::string_view w
         permissive ? "parameters of one size"
                    : "share_mode: PERMISSIVE if only the number of values must agree");
   }
+  if (options_.phase == "TRAIN")  // two shapes would be two parameters
+    throw Error(where,
+                fmt::format("one shape for {} and {}, which are trained as one", owner.label, label),
+                fmt::format("{} and {}", shape.str(), param.shape.str()), "parameters of equal shape");
   const TensorDesc desc{DType::f32, param.shape, Layout::plain()};
   return graph.add_constant(label, std::make_shared<const Constant>(desc, constant->bytes(), constant));
 }
 
-void CaffeWeights::check_missing(bool allowed, std::vector<std::string>& notes) const {
+void CaffeWeights::check_missing(std::vector<std::string>& notes) const {
   if (missing_.empty()) return;
-  const std::string layers =
-      fmt::format("layer{} {}", missing_.size() == 1 ? "" : "s", some_of(missing_));
-  if (allowed) {
+  // With a model it matters which; without, it is all of them.
+  const bool list = options_.fill && !models_.empty();
+  const std::string layers = fmt::format("layer{} {}", missing_.size() == 1 ? "" : "s",
+                                         some_of(missing_, list ? missing_.size() : kShown));
+  if (options_.fill) {
+    notes.push_back(fmt::format("no weights for {}: drawn by the fillers", layers));
+  } else if (options_.allow_missing_weights) {
     notes.push_back(fmt::format("no weights for {}: zeros stand in", layers));
-    return;
+  } else {
+    fail_missing();
   }
-  if (!model_) {
+}
+
+void CaffeWeights::fail_missing() const {
+  const std::string layers =
+      fmt::format("layer{} {}", missing_.size() == 1 ? "" : "s", some_of(missing_, kShown));
+  if (models_.empty()) {
     throw Error(prototxt_, fmt::format("weights for {}", layers), "no weights file",
                 "naming the .caffemodel as well");
   }
   std::vector<std::string_view> names;
-  for (const CaffeLayer& layer : model_->layers) {
-    if (!layer.blobs.empty()) names.push_back(layer.name);
+  for (const CaffeModel& model : models_) {
+    for (const CaffeLayer& layer : model.layers) {
+      if (!layer.blobs.empty()) names.push_back(layer.name);
+    }
   }
-  throw Error(model_->file, fmt::format("weights for {} of {}", layers, prototxt_),
+  throw Error(models_.back().file, fmt::format("weights for {} of {}", layers, prototxt_),
               fmt::format("none of that name among {} layers with weights", names.size()),
               names.empty() ? "a trained caffemodel"
                             : fmt::format("the caffemodel of this definition; its nearest names are {}",
@@ -195,14 +275,15 @@ void CaffeWeights::check_missing(bool allowed, std::vector<std::string>& notes) 
 }
 
 void CaffeWeights::note_unused(std::vector<std::string>& notes) const {
-  if (!model_) return;
-  std::vector<std::string> unused;
-  for (const CaffeLayer& layer : model_->layers) {
-    if (!layer.blobs.empty() && !used_.contains(layer.name)) unused.push_back(layer.name);
+  for (const CaffeModel& model : models_) {
+    std::vector<std::string> unused;
+    for (const CaffeLayer& layer : model.layers) {
+      if (!layer.blobs.empty() && !used_.contains(layer.name)) unused.push_back(layer.name);
+    }
+    if (unused.empty()) continue;
+    notes.push_back(fmt::format("{}: the network has no layer for the stored weights of {}", model.file,
+                                some_of(unused, kShown)));
   }
-  if (unused.empty()) return;
-  notes.push_back(fmt::format("{}: the network has no layer for the stored weights of {}", model_->file,
-                              some_of(unused)));
 }
 
 }  // namespace maru

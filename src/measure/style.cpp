@@ -33,6 +33,9 @@ constexpr std::string_view kDrawing = R"(
 .figure .whisker{stroke:var(--ink);stroke-width:1.6}
 .figure .median{stroke:var(--ink);stroke-width:2}
 .figure .trace{stroke:var(--ink);stroke-width:1.1;fill:none;stroke-linejoin:round}
+.figure .curve{stroke-width:1.8;stroke-linejoin:round}
+.figure .curve.again{stroke-dasharray:6 3}
+.figure .s1{opacity:.25}.figure .s2{opacity:.42}.figure .s3{opacity:.6}.figure .s4{opacity:.8}
 .figure .dots{fill:none;stroke-width:3;stroke-linecap:round}
 .figure .shade{opacity:.22}
 .figure .off{fill:none;stroke:var(--soft);stroke-dasharray:4 4}
@@ -119,7 +122,8 @@ std::string svg_style(std::string_view root) {
     const std::string look = way_look(way);
     style += fmt::format(
         ".figure .{0},.swatch.{0}{{fill:var(--{0});background:var(--{0})}}"
-        ".figure .dots.{0}{{fill:none;stroke:var(--{0})}}.figure text.{0}{{fill:var(--{0})}}\n",
+        ".figure .dots.{0},.figure .curve.{0}{{fill:none;stroke:var(--{0})}}.figure "
+        "text.{0}{{fill:var(--{0})}}\n",
         look);
   }
   return style;

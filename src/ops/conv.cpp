@@ -113,6 +113,20 @@ Operator conv_operator() {
   add("elu", {1, 16, 5, 5}, {16, window(3, 1, 1), 1, true, Unary{Unary::Kind::elu, 1}});
   add("large 3x3", {2, 32, 30, 29}, {48, window(3, 1, 1), 1, true, relu});
   add("whole image", {1, 32, 4, 4}, {10, window(4, 1, 0)});
+  // In training weights and biases are data.
+  const auto add_training = [&](std::string name, Shape data, Conv conv) {
+    add("training " + std::move(name), data, conv);
+    op.cases.back().data = op.cases.back().src.size();
+  };
+  add_training("1x1", {2, 32, 7, 9}, {48, window(1, 1, 0)});
+  add_training("3x3 relu", {2, 40, 12, 11}, {72, window(3, 1, 1), 1, true, relu});
+  add_training("5x5 no bias", {1, 16, 9, 7}, {32, window(5, 1, 2), 1, false});
+  add_training("first 7x7", {2, 3, 30, 31}, {64, window(7, 2, 3), 1, true, relu});
+  add_training("odd channels", {2, 5, 9, 9}, {7, window(3, 2, 1)});
+  add_training("dilated", {1, 8, 15, 15}, {8, window(3, 1, 2, 2)});
+  add_training("grouped", {2, 16, 9, 9}, {32, window(3, 1, 1), 2});
+  add_training("depthwise", {2, 24, 11, 11}, {24, window(3, 2, 1), 24});
+  add_training("one pixel", {1, 64, 1, 1}, {10, window(1, 1, 0), 1, true, Unary{Unary::Kind::elu, 1}});
   return op;
 }
 

@@ -109,6 +109,8 @@ Operator eltwise_operator() {
   add("maximum", {2, 19, 3, 4}, 2, {Kind::maximum});
   add("maximum of four", {1, 16, 1, 1}, 4, {Kind::maximum});
   add("vectors", {3, 10}, 2, {});
+  add("sum of eleven", {2, 19, 3, 4}, 11, {});
+  add("sum of many of one element", {1}, 300, {});
   return op;
 }
 

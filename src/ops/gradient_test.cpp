@@ -10,6 +10,7 @@
 #include "ops/conv.h"
 #include "ops/dropout.h"
 #include "ops/eltwise.h"
+#include "ops/identity.h"
 #include "ops/interpret.h"
 #include "ops/loss.h"
 #include "ops/operator.h"
@@ -222,6 +223,19 @@ TEST(GradientRule, OnlyWhatIsWanted) {
   EXPECT_TRUE(found[1].has_value());
   EXPECT_FALSE(found[2].has_value());
   EXPECT_EQ(graph.nodes().size(), 2u);
+}
+
+TEST(GradientRule, StopsWhereItIsTold) {
+  Graph graph;
+  const ValueId data = graph.add_input("data", {DType::f32, {2}});
+  const ValueId gradient = graph.add_input("gradient", {DType::f32, {2}});
+  for (const auto reason : {Identity::Reason::split, Identity::Reason::stop}) {
+    const NodeId node = graph.add_node("same", Identity{reason}, {data}, {"same"});
+    GradientCall call{graph, graph.node(node), {gradient}, {true}};
+    const Gradients found = gradient_rule("identity")(call);
+    ASSERT_EQ(found.size(), 1u);
+    EXPECT_EQ(found[0].has_value(), reason == Identity::Reason::split);
+  }
 }
 
 // Salmon et al. 2011, known answers of Random123 for philox4x32-10.

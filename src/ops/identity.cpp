@@ -5,7 +5,15 @@
 namespace maru {
 
 std::string_view to_string(Identity::Reason reason) noexcept {
-  return reason == Identity::Reason::dropout ? "dropout" : "split";
+  switch (reason) {
+    case Identity::Reason::dropout:
+      return "dropout";
+    case Identity::Reason::split:
+      return "split";
+    case Identity::Reason::stop:
+      return "stop";
+  }
+  return "?";
 }
 
 std::vector<TensorDesc> Identity::infer(Descs src) const {
@@ -26,7 +34,10 @@ void Identity::reference(Views src, Views dst) const {
 Operator identity_operator() {
   using Reason = Identity::Reason;
   Operator op = operator_of<Identity>();
-  op.gradient = [](GradientCall& call) -> Gradients { return {call.sum(call.dst)}; };
+  op.gradient = [](GradientCall& call) -> Gradients {
+    if (call.node.op.as<Identity>()->reason == Reason::stop) return {std::nullopt};
+    return {call.sum(call.dst)};
+  };
   op.spellings = {{"caffe", "Dropout", "dropout_param",
                    [](const AttrReader& reader, Arity) -> Op {
                      return Identity{Reason::dropout, 1, reader.number("dropout_ratio", 0.5)};

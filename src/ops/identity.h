@@ -1,5 +1,5 @@
-// Identity: a layer that changes nothing when a network is used: Dropout and Split. It stays in the
-// graph as long as no rewrite drops it, and says in print what it was.
+// Identity: a layer that changes nothing when a network is used: Dropout, Split, a bottom that takes no
+// gradient. It stays in the graph as long as no rewrite drops it, and says in print what it was.
 #pragma once
 
 #include "ops/operator.h"
@@ -10,7 +10,11 @@ namespace maru {
 // while training, and Split, which Caffe inserts itself.
 struct Identity {
   static constexpr std::string_view kName = "identity";
-  enum class Reason : std::uint8_t { dropout, split };
+  enum class Reason : std::uint8_t {
+    dropout,
+    split,
+    stop,  // gradients end here (Caffe: propagate_down: false)
+  };
 
   Reason reason = Reason::dropout;
   std::int64_t outputs = 1;

@@ -74,6 +74,18 @@ Operator inner_product_operator() {
   add("last axis", {2, 3, 4, 5}, {6, -1});
   add("all axes", {2, 3, 4}, {5, 0, false, true, Unary{Unary::Kind::sigmoid}});
   add("one output", {2, 33}, {1});
+  // In training weights and biases are data.
+  const auto add_training = [&](std::string name, Shape shape, InnerProduct product) {
+    add("training " + std::move(name), shape, product);
+    op.cases.back().data = op.cases.back().src.size();
+  };
+  add_training("classifier", {4, 64, 1, 1}, {100});
+  add_training("image", {2, 19, 3, 5}, {7});
+  add_training("image 16", {9, 16, 3, 5}, {32, 1, true, false, Unary{}});
+  add_training("transposed", {2, 16, 2, 3}, {9, 1, true, true});
+  add_training("transposed tiles", {70, 136}, {72, 1, false, true});
+  add_training("last axis", {2, 3, 4, 5}, {6, -1});
+  add_training("one row", {1, 32}, {16, 1, true, false, Unary{Unary::Kind::sigmoid}});
   return op;
 }
 

@@ -115,6 +115,9 @@ Operator inner_product_grad_data_operator() {
   add("image", {2, 7}, {7, 285}, {false, {2, 19, 3, 5}});
   add("transposed", {3, 9}, {96, 9}, {true, {3, 16, 2, 3}});
   add("last axis", {2, 3, 4, 6}, {6, 5}, {false, {2, 3, 4, 5}});
+  add("tiles", {70, 72}, {72, 136}, {false, {70, 136}});
+  add("transposed tiles", {70, 72}, {136, 72}, {true, {70, 136}});
+  add("image 16", {9, 32}, {32, 240}, {false, {9, 16, 3, 5}});
   return op;
 }
 
@@ -127,6 +130,16 @@ Operator inner_product_grad_weight_operator() {
   add("image", {2, 19, 3, 5}, {2, 7}, {});
   add("transposed", {3, 16, 2, 3}, {3, 9}, {1, true});
   add("last axis", {2, 3, 4, 5}, {2, 3, 4, 6}, {-1});
+  add("tiles", {70, 136}, {70, 72}, {});
+  add("transposed tiles", {70, 136}, {70, 72}, {1, true});
+  add("image 16", {9, 16, 3, 5}, {9, 32}, {});
+  for (const InnerProductGradWeight& grad :
+       {InnerProductGradWeight{1, false, true}, InnerProductGradWeight{1, true, true}}) {
+    op.cases.push_back(make_case(grad.transpose ? "widened transposed" : "widened", grad,
+                                 {f16({70, 136}), f16({70, 72})}));
+    op.cases.push_back(make_case(grad.transpose ? "widened odd transposed" : "widened odd", grad,
+                                 {f16({3, 13}), f16({3, 7})}));
+  }
   return op;
 }
 

@@ -59,6 +59,38 @@ double divisor_of(LossNorm norm, const Extents& places, std::int64_t valid) {
   return 1;
 }
 
+std::optional<std::int64_t> ignored_by_caffe(const AttrReader& reader, std::string_view field) {
+  if (!reader.has(field)) return std::nullopt;
+  return reader.integer(field, 0);
+}
+
+// Caffe: loss_param { normalization }, or its older normalize.
+LossNorm norm_from_caffe(const AttrReader& reader, LossNorm fallback) {
+  const LossNorm norm = enumerator<LossNorm>(reader, "loss_param.normalization", fallback,
+                                             {{"FULL", LossNorm::full},
+                                              {"VALID", LossNorm::valid},
+                                              {"BATCH_SIZE", LossNorm::batch_size},
+                                              {"NONE", LossNorm::none}});
+  if (!reader.has("loss_param.normalize")) return norm;
+  const bool valid = reader.boolean("loss_param.normalize", true);
+  if (reader.has("loss_param.normalization")) return norm;
+  return valid ? LossNorm::valid : LossNorm::batch_size;
+}
+
+Op pair_loss_from_caffe(const AttrReader& reader, PairLoss::Kind kind) {
+  // EuclideanLoss reads none of these.
+  if (kind == PairLoss::Kind::sigmoid_cross_entropy) {
+    const LossNorm norm = norm_from_caffe(reader, LossNorm::batch_size);
+    if (norm != LossNorm::batch_size)
+      throw Error("loss_param", "normalization: BATCH_SIZE for this loss", to_string(norm),
+                  "normalization: BATCH_SIZE with another loss_weight");
+    if (reader.has("loss_param.ignore_label"))
+      throw Error("loss_param", "no ignore_label for this loss",
+                  fmt::format("{}", reader.integer("loss_param.ignore_label", 0)));
+  }
+  return PairLoss{kind};
+}
+
 // Whole numbers below `classes` in the labels of a case.
 template <int kClasses>
 void fill_labels(Views src) {
@@ -264,6 +296,11 @@ Operator softmax_loss_operator() {
         call.add("gradient", SoftmaxLossGrad{loss}, {call.node.dst[1], call.node.src[1], *call.dst[0]}),
         std::nullopt};
   };
+  op.spellings = {{"caffe", "SoftmaxWithLoss", "", [](const AttrReader& reader, Arity) -> Op {
+                     return SoftmaxLoss{reader.integer("softmax_param.axis", 1),
+                                        ignored_by_caffe(reader, "loss_param.ignore_label"),
+                                        norm_from_caffe(reader, LossNorm::valid)};
+                   }}};
   const auto add = [&](std::string name, Shape scores, Shape labels, SoftmaxLoss loss,
                        void (*fill)(Views)) {
     op.cases.push_back(make_case(std::move(name), loss, {f32(scores), f32(labels)}, -4, 4));
@@ -302,6 +339,13 @@ Operator pair_loss_operator() {
     }
     return result;
   };
+  op.spellings = {{"caffe", "EuclideanLoss", "",
+                   [](const AttrReader& reader, Arity) -> Op {
+                     return pair_loss_from_caffe(reader, PairLoss::Kind::euclidean);
+                   }},
+                  {"caffe", "SigmoidCrossEntropyLoss", "", [](const AttrReader& reader, Arity) -> Op {
+                     return pair_loss_from_caffe(reader, PairLoss::Kind::sigmoid_cross_entropy);
+                   }}};
   for (const auto kind : {PairLoss::Kind::euclidean, PairLoss::Kind::sigmoid_cross_entropy})
     op.cases.push_back(make_case(std::string(to_string(kind)), PairLoss{kind},
                                  {f32({3, 5, 2, 2}), f32({3, 5, 2, 2})}, 0, 1));
@@ -318,6 +362,14 @@ Operator pair_loss_grad_operator() {
 
 Operator accuracy_operator() {
   Operator op = operator_of<Accuracy>();
+  op.spellings = {
+      {"caffe", "Accuracy", "accuracy_param", [](const AttrReader& reader, Arity arity) -> Op {
+         if (arity.dst > 1)
+           throw Error("tops", "one top: the share of all", "two: that of each class too",
+                       "leaving out the second; maru test gives the table of classes");
+         return Accuracy{reader.integer("axis", 1), reader.integer("top_k", 1),
+                         ignored_by_caffe(reader, "ignore_label")};
+       }}};
   const auto add = [&](std::string name, Shape scores, Shape labels, Accuracy accuracy,
                        void (*fill)(Views)) {
     op.cases.push_back(make_case(std::move(name), accuracy, {f32(scores), f32(labels)}));

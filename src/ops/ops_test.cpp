@@ -11,13 +11,18 @@
 #include "ops/cast.h"
 #include "ops/concat.h"
 #include "ops/conv.h"
+#include "ops/conv_grad.h"
+#include "ops/dropout.h"
 #include "ops/eltwise.h"
 #include "ops/identity.h"
 #include "ops/inner_product.h"
+#include "ops/inner_product_grad.h"
+#include "ops/loss.h"
 #include "ops/lrn.h"
 #include "ops/pool.h"
 #include "ops/prelu.h"
 #include "ops/preprocess.h"
+#include "ops/reduce.h"
 #include "ops/reshape.h"
 #include "ops/scale.h"
 #include "ops/slice.h"
@@ -563,6 +568,29 @@ TEST(Halves, ResultsAreWhatDataIsAndParametersMayBeSingle) {
   EXPECT_THROW(type_of(conv, {f32(data.shape), f16(weight.shape), parameter}), Error);
   EXPECT_THROW(type_of(Concat{}, {data, f32(data.shape)}), Error);
   EXPECT_THROW(type_of(Eltwise{}, {f32(data.shape), data}), Error);
+}
+
+TEST(Halves, SumsWidenAndWhatMustNotBeRoundedStays) {
+  const TensorDesc data = f16({2, 4, 5, 5}), rows = f16({2, 4});
+  const auto type_of = [](const Op& op, std::vector<TensorDesc> src) { return op.infer(src)[0].dtype; };
+  EXPECT_EQ(type_of(ConvGradWeight{}, {data, data}), DType::f16);
+  EXPECT_EQ(type_of(ConvGradWeight{{}, 1, true}, {data, data}), DType::f32);
+  EXPECT_EQ(type_of(InnerProductGradWeight{}, {rows, rows}), DType::f16);
+  EXPECT_EQ(type_of(InnerProductGradWeight{1, false, true}, {rows, rows}), DType::f32);
+  EXPECT_EQ(type_of(Reduce{}, {data}), DType::f16);
+  EXPECT_EQ(type_of(Reduce{1, 1, true}, {data}), DType::f32);
+  EXPECT_EQ((Op(Reduce{1, 1, true}).attributes()), "widen=yes");
+  // Weights that are frozen.
+  EXPECT_EQ(type_of(ConvGradData{{}, 1, {5, 5}}, {data, f32({4, 4, 1, 1})}), DType::f16);
+  EXPECT_EQ(type_of(InnerProductGradData{false, {2, 4}}, {rows, f32({4, 4})}), DType::f16);
+  EXPECT_THROW(type_of(ConvGradWeight{}, {data, f32(data.shape)}), Error);
+
+  EXPECT_EQ(type_of(Dropout{}, {data, f32({1})}), DType::f16);
+  const Op dropout = Dropout{}, loss = SoftmaxLoss{}, conv = Conv{4};
+  EXPECT_FALSE(dropout.keeps_f32(0));
+  EXPECT_TRUE(dropout.keeps_f32(1));
+  EXPECT_TRUE(loss.keeps_f32(0) && loss.keeps_f32(1));
+  EXPECT_FALSE(conv.keeps_f32(1));
 }
 
 TEST(Cast, ChangesTheTypeAlone) {

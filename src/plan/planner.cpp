@@ -422,8 +422,15 @@ class Planner {
   Dataflow flow_;
 };
 
+// Where the states are: memory that other plans use too, each made by itself.
+std::vector<const Heap*> heaps_of_states(const Plan& plan) {
+  std::vector<const Heap*> heaps;
+  for (const Port& port : plan.states) heaps.push_back(plan.regions[port.region].heap);
+  return heaps;
+}
+
 // Tensors are placed one by one, while waits and copies are shared: where the CPU computes in the
-// middle, all tensors alike can be the better way, and then is taken.
+// middle, all tensors alike can be the better way, and then is taken; but states stay where they are.
 Planned better_of_all(Planned plan, const Graph& graph, std::span<const Device* const> devices,
                       std::span<const DeviceSpeed> speeds, const PlanOptions& options) {
   const bool is_mixed = std::ranges::any_of(plan.plan.steps, [](const Step& step) {
@@ -444,6 +451,7 @@ Planned better_of_all(Planned plan, const Graph& graph, std::span<const Device* 
     } catch (const Error&) {
       continue;  // this device has no such memory
     }
+    if (heaps_of_states(other->plan) != heaps_of_states(plan.plan)) continue;
     const PlanCost cost = cost_of(other->plan, devices, speed);
     if (cost.total() >= least || cost.uncached_read_bytes > 0) continue;
     least = cost.total();

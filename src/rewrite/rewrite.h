@@ -67,12 +67,12 @@ using Offered = std::function<bool(const Op& op, Descs src, Descs dst, std::span
 // offered.
 bool fuse_pool_lrn(Graph& graph, RewriteLog& log, const Offered& is_offered);
 
-// Half precision: every node that is offered with data in f16 has it so, views where their operands have
-// it. f32 stay: constants; operands that Op::keeps_f32() names; single numbers; what a last softmax or a
-// loss reads, where no layer with parameters makes it. Values are cast where f16 and f32 meet, each once.
-// Inputs and outputs of the graph keep their types, and so do states: of a parameter that is trained,
-// which is f32, nodes read one cast (vectors as they are, where that is offered), and its gradient is
-// summed in f32 and comes out so. Ends with fold_casts().
+// Half precision: every node that is offered with data in f16 has it so, views where their operands
+// have it. f32 stay: constants; operands that Op::keeps_f32() names; single numbers; what a last
+// softmax or a loss reads, where no layer with parameters makes it. Values are cast where f16 and f32
+// meet, each once. Inputs and outputs of the graph keep their types, and so do states: of a parameter
+// that is trained, which is f32, nodes read one cast (vectors as they are, where that is offered), and
+// its gradient is summed in f32 and comes out so. Ends with fold_casts().
 bool use_half_precision(Graph& graph, RewriteLog& log, const Offered& is_offered);
 
 // A Cast into the Preprocess before it, or into what can widen, where that is its only reader and the

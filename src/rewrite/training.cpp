@@ -257,4 +257,27 @@ Graph build_update(const std::vector<Parameter>& parameters, const Update& solve
   return graph;
 }
 
+void read_states(Graph& graph, const std::function<std::optional<Shape>(const std::string&)>& state) {
+  std::map<std::string, ValueId> known;
+  for (std::size_t n = 0; n < graph.nodes().size(); ++n) {
+    const auto id = NodeId(static_cast<std::uint32_t>(n));
+    for (std::size_t i = 0; i < graph.node(id).src.size(); ++i) {
+      const Value& value = graph.value(graph.node(id).src[i]);
+      if (!value.constant) continue;
+      const std::string name = value.name;
+      const Shape shape = value.desc.shape;
+      const std::optional<Shape> wanted = state(name);
+      if (!wanted) continue;
+      if (*wanted != shape)
+        throw Error(graph.node(id).name, fmt::format("{} as it is trained, {}", name, wanted->str()),
+                    shape.str(), "the same layer in the training and the test network");
+      auto found = known.find(name);
+      if (found == known.end())
+        found = known.emplace(name, graph.add_state(name, {DType::f32, shape})).first;
+      graph.node(id).src[i] = found->second;
+    }
+  }
+  graph.tidy();
+}
+
 }  // namespace maru

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -62,5 +63,10 @@ std::vector<Parameter> build_gradients(Graph& graph, const TrainingOptions& opti
 // gradients are zero afterwards, for accumulating. Output: "gradient norm", the root of the sum of the
 // squares of all gradients before the update.
 Graph build_update(const std::vector<Parameter>& parameters, const Update& solver, bool clears);
+
+// The network reads states instead of the constants that are called as them: a test net then runs on
+// what is being trained. `state` gives the shape of a state, nothing where there is none of that name.
+// Throws Error for a constant of another shape than its state.
+void read_states(Graph& graph, const std::function<std::optional<Shape>(const std::string&)>& state);
 
 }  // namespace maru

@@ -19,6 +19,7 @@ class StateMemory {
   // memory, naming the state. A state that is known has the same shape and heap.
   void add(const Plan& plan);
 
+  bool has(const std::string& name) const { return held_.contains(name); }
   const Buffer& at(const std::string& name) const;
   Shape shape_of(const std::string& name) const;
   std::vector<std::string> names() const;

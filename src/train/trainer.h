@@ -10,9 +10,10 @@
 
 #include "plan/planner.h"
 #include "rewrite/training.h"
-#include "run/executor.h"
+#include "run/state_memory.h"
 #include "train/first_bad.h"
 #include "train/loss_scale.h"
+#include "train/planned_run.h"
 
 namespace maru {
 
@@ -39,12 +40,16 @@ class Trainer {
 
   // What the next pass reads; good until then. "step" and "loss scale" are pass()'s to write. Throws
   // Error for a name that is no input.
-  std::span<float> input(std::string_view name);
+  std::span<float> input(std::string_view name) { return gradients_->input(name); }
+  // The first so many bytes of it, which are all that is in use.
+  std::span<std::byte> input_bytes(std::string_view name, std::size_t bytes) {
+    return gradients_->input_bytes(name, bytes);
+  }
   // One pass: losses, and gradients, which are added to those since the last update. Where it throws
   // midway with several passes an update, some have been added: no way to go on.
   void pass();
   // Of the last pass. Throws Error for a name that is no output.
-  std::span<const float> output(std::string_view name);
+  std::span<const float> output(std::string_view name) { return gradients_->output(name); }
   // After `passes` passes. Returns the norm of all gradients; where that is not finite nothing has
   // changed but that the gradients are cleared, and in fp16 that the loss scale is lower.
   double update(double rate);
@@ -56,6 +61,11 @@ class Trainer {
   // update() that has changed nothing, before inputs are written again. Slow: plans, and takes the
   // memory of a pass beside it. Throws Error where there is not enough.
   std::optional<FirstBad> find_first_bad();
+
+  // A network that reads what is trained, and changes nothing: constants that are called as states are
+  // these states, the others stay. It must not outlive the trainer, and runs between passes. Throws
+  // Error as the constructor does, and for a parameter of another shape than the trained one.
+  std::unique_ptr<PlannedRun> evaluation(Graph network);
 
   const std::vector<Parameter>& parameters() const { return parameters_; }
   // What batch normalisation records in each pass: states, for the network as it is used.
@@ -75,12 +85,10 @@ class Trainer {
   // Bytes that training takes on the device: states, and what both plans need beside them.
   std::size_t state_bytes() const { return states_.bytes(); }
   std::size_t arena_bytes() const;
-  const Plan& plan() const;  // of the gradients
+  std::size_t memory_bytes() const;  // arenas, frozen parameters, inputs and outputs
+  const Plan& plan() const;          // of the gradients
 
  private:
-  struct Part;
-  std::span<float> look(Part& part, const std::vector<Port>& ports, std::string_view name,
-                        Access access);
   bool are_losses_finite();
   bool is_scaled() const { return options_.precision == Precision::fp16; }
 
@@ -91,7 +99,7 @@ class Trainer {
   std::vector<std::string> notes_;
   Graph graph_;  // of the gradients, as planned
   StateMemory states_;
-  std::unique_ptr<Part> gradients_, update_;
+  std::unique_ptr<PlannedRun> gradients_, update_;
   std::int64_t passes_ = 0, updates_ = 0;
   LossScale scale_;
   bool was_overflow_ = false;

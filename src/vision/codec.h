@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string_view>
 
@@ -39,8 +40,21 @@ Header checked_size(const File& file, std::int64_t width, std::int64_t height);
 int exif_orientation(std::span<const std::byte> tiff);
 
 bool is_jpeg(const File& file);
-Header jpeg_header(const File& file);
-void decode_jpeg(const File& file, const RowSink& sink);
+// One picture after the other, each opened, then decoded or not; what libjpeg allocated stays.
+class JpegDecoder {
+ public:
+  struct Reader;
+  JpegDecoder();
+  ~JpegDecoder();
+  JpegDecoder(const JpegDecoder&) = delete;
+  JpegDecoder& operator=(const JpegDecoder&) = delete;
+
+  Header open(const File& file);  // the file is read until decode() has returned
+  void decode(const RowSink& sink);
+
+ private:
+  std::unique_ptr<Reader> reader_;
+};
 
 bool is_png(const File& file);
 Header png_header(const File& file);

@@ -23,7 +23,7 @@ struct Codec {
 };
 
 constexpr Codec kCodecs[] = {
-    {ImageFormat::jpeg, codec::is_jpeg, codec::jpeg_header, codec::decode_jpeg},
+    {ImageFormat::jpeg, codec::is_jpeg, nullptr, nullptr},  // a JpegDecoder, which keeps memory
     {ImageFormat::png, codec::is_png, codec::png_header, codec::decode_png},
     {ImageFormat::pnm, codec::is_pnm, codec::pnm_header, codec::decode_pnm},
 };
@@ -221,30 +221,51 @@ std::string_view name_of(ImageFormat format) {
   return "unknown";
 }
 
-ImageInfo probe_image(std::span<const std::byte> bytes, std::string_view name) {
-  const File file{bytes, name};
-  const Codec& codec = codec_for(file);
-  const Header header = codec.header(file);
-  ImageInfo info{header.width, header.height, codec.format, header.orientation};
-  if (transposes(header.orientation)) std::swap(info.width, info.height);
+struct ImageDecoder::State {
+  codec::JpegDecoder jpeg;
+  const Codec* codec = nullptr;
+  File file;
+  Header header;
+
+  void decode(const RowSink& sink) {
+    if (codec->decode == nullptr) {
+      jpeg.decode(sink);
+    } else {
+      codec->decode(file, sink);
+    }
+  }
+};
+
+ImageDecoder::ImageDecoder() : state_(std::make_unique<State>()) {}
+ImageDecoder::~ImageDecoder() = default;
+
+ImageInfo ImageDecoder::open(std::span<const std::byte> bytes, std::string_view name) {
+  State& state = *state_;
+  state.codec = nullptr;
+  state.file = {bytes, name};
+  const Codec& codec = codec_for(state.file);
+  state.header = codec.header == nullptr ? state.jpeg.open(state.file) : codec.header(state.file);
+  state.codec = &codec;
+  ImageInfo info{state.header.width, state.header.height, codec.format, state.header.orientation};
+  if (transposes(info.orientation)) std::swap(info.width, info.height);
   return info;
 }
 
-void decode_image(std::span<const std::byte> bytes, std::string_view name, PixelView dst) {
-  const File file{bytes, name};
-  const Codec& codec = codec_for(file);
-  const auto [width, height, orientation] = codec.header(file);
+void ImageDecoder::decode(PixelView dst) {
+  State& state = *state_;
+  MARU_ASSERT(state.codec != nullptr);
+  const auto [width, height, orientation] = state.header;
   const int upright_width = transposes(orientation) ? height : width;
   const int upright_height = transposes(orientation) ? width : height;
   if (dst.data == nullptr || dst.width != upright_width || dst.height != upright_height ||
       dst.row_bytes < static_cast<std::size_t>(dst.width) * 3) {
-    throw Error(name,
+    throw Error(state.file.name,
                 fmt::format("memory for {} x {} pixels of 3 bytes", upright_width, upright_height),
                 fmt::format("{} x {} with {} bytes per row", dst.width, dst.height, dst.row_bytes));
   }
 
   if (!transposes(orientation)) {
-    codec.decode(file, rows_of(dst, reverses_rows(orientation)));
+    state.decode(rows_of(dst, reverses_rows(orientation)));
     if (reverses_columns(orientation)) reverse_columns(dst);
     return;
   }
@@ -252,9 +273,19 @@ void decode_image(std::span<const std::byte> bytes, std::string_view name, Pixel
   const auto stored =
       std::make_unique_for_overwrite<std::uint8_t[]>(row_bytes * static_cast<std::size_t>(height));
   const PixelView turned{stored.get(), width, height, row_bytes};
-  codec.decode(file, rows_of(turned, reverses_rows(orientation)));
+  state.decode(rows_of(turned, reverses_rows(orientation)));
   // Columns of what is stored are rows of dst.
   transpose(rows_of(turned, false), rows_of(dst, reverses_columns(orientation)));
+}
+
+ImageInfo probe_image(std::span<const std::byte> bytes, std::string_view name) {
+  return ImageDecoder().open(bytes, name);
+}
+
+void decode_image(std::span<const std::byte> bytes, std::string_view name, PixelView dst) {
+  ImageDecoder decoder;
+  decoder.open(bytes, name);
+  decoder.decode(dst);
 }
 
 }  // namespace maru

@@ -1,6 +1,7 @@
 // Picture files -> RGB bytes, straight into memory that the caller owns (an input buffer of the plan,
 // for one), whatever heap it is in: it is only written, never read, unless the file asks for a mirrored
-// picture. No state is kept; any number of threads may decode at the same time.
+// picture. The functions keep no state: any number of threads may decode at the same time. An
+// ImageDecoder, for many pictures, is for one thread at a time.
 //
 // Formats: JPEG (baseline, progressive, grey, RGB, YCbCr, CMYK, YCCK), PNG (all colour types, depths
 // and interlacing), PGM and PPM (P2, P3, P5, P6; maxval up to 65535). JPEG and PNG give the bytes that
@@ -13,6 +14,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string_view>
 
@@ -44,5 +46,24 @@ ImageInfo probe_image(std::span<const std::byte> file, std::string_view name);
 // anywhere (also where libjpeg would go on with a warning and grey blocks); dst is then undefined.
 // Bytes after the end of the picture are ignored.
 void decode_image(std::span<const std::byte> file, std::string_view name, PixelView dst);
+
+// The same for one picture after the other: reads each header once, and keeps what the libraries
+// allocate. After an error it takes the next picture.
+class ImageDecoder {
+ public:
+  ImageDecoder();
+  ~ImageDecoder();
+  ImageDecoder(const ImageDecoder&) = delete;
+  ImageDecoder& operator=(const ImageDecoder&) = delete;
+
+  // As probe_image. File and name must stay until decode() has returned, or the next open().
+  ImageInfo open(std::span<const std::byte> file, std::string_view name);
+  // As decode_image, once, of the picture that was opened.
+  void decode(PixelView dst);
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
 
 }  // namespace maru

@@ -627,5 +627,42 @@ TEST(Image, SurvivesGarbageAfterTheHeader) {
   }
 }
 
+// Whatever became of the picture before: decoded, only opened, or damaged in its header or its data.
+TEST(ImageDecoder, TakesOnePictureAfterTheOther) {
+  const Picture picture = gradient(19, 13);
+  const Bytes plain = jpeg_file(picture), progressive = jpeg_file(picture, {.progressive = true});
+  Bytes cut = plain, headless = plain;
+  cut.resize(cut.size() - 40);
+  headless.resize(30);
+  ImageDecoder decoder;
+  for (const Bytes& file : {plain, cut, progressive, headless, plain, text_bytes("P5 1 1 255\nA"),
+                            plain, text_bytes("no picture"), progressive, cut, plain}) {
+    const auto bytes = std::as_bytes(std::span(file));
+    decoder.open(std::as_bytes(std::span(plain)), "only opened");
+    const auto decode = [&](auto&& way) {
+      Picture got(19, 13);
+      std::string error;
+      try {
+        way(got);
+      } catch (const Error& caught) {
+        error = caught.what();
+      }
+      return std::pair(error, error.empty() ? got : Picture(1, 1));
+    };
+    const auto kept = decode([&](Picture& got) {
+      const ImageInfo info = decoder.open(bytes, "file");
+      got = Picture(info.width, info.height);
+      decoder.decode(got.view());
+    });
+    const auto anew = decode([&](Picture& got) {
+      const ImageInfo info = probe_image(bytes, "file");
+      got = Picture(info.width, info.height);
+      decode_image(bytes, "file", got.view());
+    });
+    EXPECT_EQ(kept.first, anew.first);
+    EXPECT_TRUE(kept.second == anew.second);
+  }
+}
+
 }  // namespace
 }  // namespace maru

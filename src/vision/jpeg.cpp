@@ -19,22 +19,28 @@ namespace {
 // A scan may cost nothing in bytes and a pass over the picture in time; real files have about 10.
 constexpr int kMaxScans = 500;
 
-struct Reader {
+}  // namespace
+
+struct JpegDecoder::Reader {
   jpeg_decompress_struct jpeg{};
   jpeg_error_mgr errors{};
   jpeg_source_mgr source{};
   jpeg_progress_mgr progress{};
   std::jmp_buf escape{};
   char message[JMSG_LENGTH_MAX] = {};
-  bool truncated = false;
-  const File& file;
+  bool created = false, truncated = false;
+  File file;
   RowSink sink;
 
-  explicit Reader(const File& f) : file(f) {}
+  Reader() = default;
   Reader(const Reader&) = delete;
   Reader& operator=(const Reader&) = delete;
   ~Reader() { jpeg_destroy_decompress(&jpeg); }
 };
+
+namespace {
+
+using Reader = JpegDecoder::Reader;
 
 template <typename Common>
 Reader& reader_of(Common* jpeg) {
@@ -83,17 +89,16 @@ void limit_scans(j_common_ptr common) {
   std::longjmp(reader.escape, 1);
 }
 
-void open(Reader& reader) {
+void create(Reader& reader) {
   jpeg_decompress_struct& jpeg = reader.jpeg;
-  jpeg.client_data = &reader;
+  jpeg.client_data = &reader;  // errors of creating it find their way
   jpeg.err = jpeg_std_error(&reader.errors);
   reader.errors.error_exit = fail;
   reader.errors.emit_message = on_message;
   reader.errors.output_message = [](j_common_ptr) {};
-  jpeg_create_decompress(&jpeg);
+  jpeg_create_decompress(&jpeg);  // clears all fields but these
+  jpeg.client_data = &reader;
 
-  reader.source.next_input_byte = reinterpret_cast<const JOCTET*>(reader.file.bytes.data());
-  reader.source.bytes_in_buffer = reader.file.bytes.size();
   reader.source.init_source = [](j_decompress_ptr) {};
   reader.source.fill_input_buffer = [](j_decompress_ptr j) -> boolean { fail_truncated(reader_of(j)); };
   reader.source.skip_input_data = skip;
@@ -102,9 +107,16 @@ void open(Reader& reader) {
   jpeg.src = &reader.source;
   reader.progress.progress_monitor = limit_scans;
   jpeg.progress = &reader.progress;
-
   jpeg_save_markers(&jpeg, JPEG_APP0 + 1, 0xFFFF);
-  jpeg_read_header(&jpeg, TRUE);
+  reader.created = true;
+}
+
+void open(Reader& reader) {
+  if (!reader.created) create(reader);
+  jpeg_abort_decompress(&reader.jpeg);  // whatever became of the last picture
+  reader.source.next_input_byte = reinterpret_cast<const JOCTET*>(reader.file.bytes.data());
+  reader.source.bytes_in_buffer = reader.file.bytes.size();
+  jpeg_read_header(&reader.jpeg, TRUE);
 }
 
 // Inverted CMYK (255: no ink) to RGB, rounded as OpenCV rounds it.
@@ -156,9 +168,14 @@ void run(Reader& reader, void (*step)(Reader&)) {
 
 bool is_jpeg(const File& file) { return file.starts_with("\xFF\xD8\xFF") || file.text() == "\xFF\xD8"; }
 
-Header jpeg_header(const File& file) {
-  Reader reader(file);
-  run(reader, open);
+JpegDecoder::JpegDecoder() : reader_(std::make_unique<Reader>()) {}
+JpegDecoder::~JpegDecoder() = default;
+
+Header JpegDecoder::open(const File& file) {
+  Reader& reader = *reader_;
+  reader.file = file;
+  reader.truncated = false;
+  run(reader, codec::open);
   Header header = checked_size(file, reader.jpeg.image_width, reader.jpeg.image_height);
   constexpr std::string_view kMagic("Exif\0\0", 6);
   for (const auto* marker = reader.jpeg.marker_list; marker != nullptr; marker = marker->next) {
@@ -171,9 +188,8 @@ Header jpeg_header(const File& file) {
   return header;
 }
 
-void decode_jpeg(const File& file, const RowSink& sink) {
-  Reader reader(file);
-  run(reader, open);
+void JpegDecoder::decode(const RowSink& sink) {
+  Reader& reader = *reader_;
   MARU_ASSERT(reader.jpeg.image_width == static_cast<JDIMENSION>(sink.width) &&
               reader.jpeg.image_height == static_cast<JDIMENSION>(sink.height));
   reader.sink = sink;

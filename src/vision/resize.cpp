@@ -122,9 +122,15 @@ CropRect centre_crop(int src_width, int src_height, int dst_width, int dst_heigh
   return {(src_width - width) / 2, (src_height - height) / 2, width, height};
 }
 
+std::size_t resize_workspace_bytes(int dst_width) { return RowPair<true>::workspace_bytes(dst_width); }
+
 void resize_bilinear(ConstPixelView src, PixelView dst) {
+  std::vector<std::byte> workspace(resize_workspace_bytes(dst.width));
+  resize_bilinear(src, dst, workspace);
+}
+
+void resize_bilinear(ConstPixelView src, PixelView dst, std::span<std::byte> workspace) {
   MARU_ASSERT(is_picture(src) && is_picture(dst));
-  std::vector<std::byte> workspace(RowPair<true>::workspace_bytes(dst.width));
   RowPair<true> rows(src, dst.width, workspace);
   const std::ptrdiff_t samples = static_cast<std::ptrdiff_t>(dst.width) * kChannels;
   for (int y = 0; y < dst.height; ++y) {

@@ -33,6 +33,9 @@ ResizeTap resize_tap(int dst, int dst_size, int src_size);
 // Bytes to bytes; neither picture empty, not overlapping. Allocates its own workspace: for tests and
 // tools.
 void resize_bilinear(ConstPixelView src, PixelView dst);
+// The same in memory of the caller: `workspace` as that of preprocess(), of so many bytes at least.
+std::size_t resize_workspace_bytes(int dst_width);
+void resize_bilinear(ConstPixelView src, PixelView dst, std::span<std::byte> workspace);
 
 struct Normalise {
   enum class Fit {

@@ -9,6 +9,7 @@
 #include "apps/cli/image_list.h"
 #include "apps/cli/json.h"
 #include "apps/cli/model_flags.h"
+#include "apps/cli/photo_flags.h"
 #include "apps/cli/tensors.h"
 #include "apps/cli/verb.h"
 #include "base/text.h"
@@ -46,22 +47,7 @@ class Classify final : public Verb {
     flags_.add_weights(*line);
     flags_.add_labels(*line);
     line->integer("-k,--top", "How many classes to print of each photo. Default: 5.", top_, 1, 1000000);
-    line->numbers("--mean", "B,G,R",
-                  "Subtracted from each pixel: levels of 0 to 255, one for all channels or\n"
-                  "three in the order of --channels. Default: the model's card, else 104,117,123.",
-                  mean_);
-    line->number("--scale",
-                 "(level - mean) is multiplied by it: 0.0078125 for inputs of -1 to 1.\n"
-                 "Default: the model's card, else 1.",
-                 scale_);
-    line->choice<Preprocessing::Channels>(
-        "--channels", "Order of the network's input channels. Default: the model's card, else bgr.",
-        {{"bgr", Preprocessing::Channels::bgr}, {"rgb", Preprocessing::Channels::rgb}}, channels_);
-    line->choice<Preprocessing::Resize>(
-        "--resize",
-        "squash: the whole photo, whatever its aspect ratio; crop: the largest centred\n"
-        "part with the input's aspect ratio. Default: the model's card, else squash.",
-        {{"squash", Preprocessing::Resize::squash}, {"crop", Preprocessing::Resize::crop}}, resize_);
+    photo_flags_.add(*line);
     flags_.add_execution(*line);
     line->integer("--batch", "Photos that the network takes at once. Default: 1.", flags_.options.batch,
                   1, 4096);
@@ -135,17 +121,7 @@ class Classify final : public Verb {
   ModelOptions options(std::size_t photos) const {
     ModelOptions options = flags_.to_options();
     options.expected_runs = std::ceil(static_cast<double>(photos) / static_cast<double>(options.batch));
-    if (mean_ || scale_ || channels_ || resize_) {
-      Preprocessing changed = card_preprocessing(flags_.model);
-      if (mean_ && mean_->size() != 1 && mean_->size() != 3) {
-        throw UsageError("--mean", "1 or 3 numbers", fmt::format("{}", mean_->size()));
-      }
-      if (mean_) changed.mean = *mean_;
-      if (scale_) changed.scale = *scale_;
-      if (channels_) changed.channels = *channels_;
-      if (resize_) changed.resize = *resize_;
-      options.preprocessing = changed;
-    }
+    photo_flags_.apply(flags_.model, options);
     return options;
   }
 
@@ -279,10 +255,7 @@ class Classify final : public Verb {
   ModelFlags flags_;
   std::vector<std::string> images_;
   std::int64_t top_ = 5;
-  std::optional<std::vector<float>> mean_;
-  std::optional<float> scale_;
-  std::optional<Preprocessing::Channels> channels_;
-  std::optional<Preprocessing::Resize> resize_;
+  PhotoFlags photo_flags_;
   bool json_ = false, verbose_ = false;
 
   Stages ms_;

@@ -24,6 +24,9 @@ constexpr Entry kVerbs[] = {
     {"pack", "make a model one file, ready for this device", make_pack},
     {"bench", "measure the ways to use memory against each other: time and energy", make_bench},
     {"profile", "show where the time of a run goes, step by step", make_profile},
+    {"train", "train a network as a Caffe solver file says", make_train},
+    {"test", "say how often a network is right, over a data set", make_test},
+    {"plot-log", "draw the curves of a training run", make_plot_log},
     {"devices", "list what this machine can run networks on", make_devices},
 };
 

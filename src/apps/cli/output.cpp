@@ -1,5 +1,6 @@
 #include "apps/cli/output.h"
 
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -81,6 +82,17 @@ void Progress::wipe() {
   if (!bar_shown) return;
   say("\r\x1b[K");
   bar_shown = false;
+}
+
+StatusLine::StatusLine() : is_terminal_(::isatty(STDERR_FILENO) == 1 && !plain_terminal()) {}
+
+void StatusLine::show(std::string_view text) {
+  if (!is_terminal_) return;
+  winsize window{};
+  const bool is_known = ::ioctl(STDERR_FILENO, TIOCGWINSZ, &window) == 0 && window.ws_col > 1;
+  // A line that wraps could not be written over.
+  say(fmt::format("\r\x1b[K{}", text.substr(0, is_known ? window.ws_col - 1U : 79U)));
+  bar_shown = true;
 }
 
 std::string table(std::string_view align, const std::vector<std::vector<std::string>>& rows) {

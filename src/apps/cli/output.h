@@ -51,6 +51,21 @@ class Progress {
   std::size_t total_;
 };
 
+// A line on standard error that is written over and over; silent unless that is a terminal.
+class StatusLine {
+ public:
+  StatusLine();
+  ~StatusLine() { Progress::wipe(); }
+  StatusLine(const StatusLine&) = delete;
+  StatusLine& operator=(const StatusLine&) = delete;
+
+  bool is_shown() const { return is_terminal_; }
+  void show(std::string_view text);
+
+ private:
+  bool is_terminal_;
+};
+
 // Columns as wide as their widest cell, two spaces between; `align` has '<' or '>' for each column.
 std::string table(std::string_view align, const std::vector<std::vector<std::string>>& rows);
 

@@ -27,5 +27,8 @@ std::unique_ptr<Verb> make_pack();
 std::unique_ptr<Verb> make_profile();
 std::unique_ptr<Verb> make_devices();
 std::unique_ptr<Verb> make_bench();
+std::unique_ptr<Verb> make_train();
+std::unique_ptr<Verb> make_test();
+std::unique_ptr<Verb> make_plot_log();
 
 }  // namespace maru::cli

@@ -13,9 +13,7 @@ bool is_depthwise(const Conv& conv, const TensorDesc& src) {
   return conv.group > 1 && conv.group == src.shape[1] && conv.group == conv.outputs;
 }
 
-ConvGeometry geometry_of(const Conv& conv, const Call& call) {
-  const Shape &from = call.src[0].shape, &to = call.dst[0].shape;
-  const Window& window = conv.window;
+ConvGeometry geometry_of(const Window& window, const Shape& from, const Shape& to) {
   ConvGeometry geometry{};
   const auto set = [](std::int32_t& first, std::int32_t& second, std::int64_t a, std::int64_t b) {
     first = static_cast<std::int32_t>(a);
@@ -30,33 +28,36 @@ ConvGeometry geometry_of(const Conv& conv, const Call& call) {
   return geometry;
 }
 
+ConvShape shape_of(const Window& window, std::int64_t group, const Shape& from, const Shape& to) {
+  const auto narrow = [](std::int64_t value) { return static_cast<int>(value); };
+  const auto pair = [&](const std::array<std::int64_t, 2>& values) {
+    return std::array{narrow(values[0]), narrow(values[1])};
+  };
+  return {narrow(from[0]),          narrow(from[1]),     narrow(to[1]),       narrow(group),
+          pair({from[2], from[3]}), pair(window.kernel), pair(window.stride), pair(window.pad),
+          pair(window.dilation),    pair({to[2], to[3]})};
+}
+
+ConvStrides conv_strides(const TensorDesc& desc) {
+  const Images images(desc);
+  return {images.image_stride, images.channel_stride, images.pixel_stride};
+}
+
 namespace {
 
 constexpr std::string_view kPlain = "conv plain";
 
 ConvShape shape_of(const Conv& conv, const Call& call) {
-  const auto narrow = [](std::int64_t value) { return static_cast<int>(value); };
-  const auto pair = [&](const std::array<std::int64_t, 2>& values) {
-    return std::array{narrow(values[0]), narrow(values[1])};
-  };
-  const Shape &from = call.src[0].shape, &to = call.dst[0].shape;
-  const Window& window = conv.window;
-  return {narrow(from[0]),          narrow(from[1]),     narrow(conv.outputs), narrow(conv.group),
-          pair({from[2], from[3]}), pair(window.kernel), pair(window.stride),  pair(window.pad),
-          pair(window.dilation),    pair({to[2], to[3]})};
+  return cuda::shape_of(conv.window, conv.group, call.src[0].shape, call.dst[0].shape);
 }
 
 // The plain function, with weights as they are (constant or not) or as a plan has packed them.
 Stage plain_stage(const Conv& conv, const Call& call, const ConvPlan* packed_by) {
   ConvPlainParams params{};
   params.activation = activation_of(conv.activation);
-  params.geometry = geometry_of(conv, call);
-  const auto strides = [](const TensorDesc& desc) {
-    const Images images(desc);
-    return ConvStrides{images.image_stride, images.channel_stride, images.pixel_stride};
-  };
-  params.src_strides = strides(call.src[0]);
-  params.dst_strides = strides(call.dst[0]);
+  params.geometry = geometry_of(conv.window, call.src[0].shape, call.dst[0].shape);
+  params.src_strides = conv_strides(call.src[0]);
+  params.dst_strides = conv_strides(call.dst[0]);
   const Shape& weights = call.src[1].shape;
   params.images = static_cast<std::int32_t>(call.src[0].shape[0]);
   params.inputs = static_cast<std::int32_t>(weights[1]);
@@ -64,7 +65,12 @@ Stage plain_stage(const Conv& conv, const Call& call, const ConvPlan* packed_by)
   params.outputs = static_cast<std::int32_t>(conv.outputs / conv.group);
   params.weight_tap = 1;
   params.weight_input = weights[2] * weights[3];
-  params.weight_output = params.weight_input * weights[1];
+  params.weight_output = call.src[1].image_stride();
+  const auto is_half = [&](std::size_t i) {
+    return !call.constant[i] && call.src[i].dtype == DType::f16 ? 1 : 0;
+  };
+  params.has_halves = is_half(1);
+  params.has_half_bias = conv.bias ? is_half(2) : 0;
   if (packed_by != nullptr) {
     params.has_halves = packed_by->math == ConvPlan::Math::f16 ? 1 : 0;
     params.weight_input = 1;
@@ -77,11 +83,38 @@ Stage plain_stage(const Conv& conv, const Call& call, const ConvPlan* packed_by)
     ConvPlainParams bound_params = params;
     bound_params.src = bound.src(0);
     bound_params.weights = bound.src(1);
-    bound_params.bias = has_bias ? bound.src<float>(2) : nullptr;
+    bound_params.bias = has_bias ? bound.src(2) : nullptr;
     bound_params.dst = bound.dst(0);
     return bound_params;
   };
   return stage(function_of("conv_plain", *data_type(call)), call.dst[0].count(), bind);
+}
+
+// Weights that change, or a bias that does: packed by the device in each run.
+std::unique_ptr<Kernel> packing_kernel(const Runtime& runtime, const Conv& conv, const Call& call,
+                                       const ConvPlan& plan, ConvOperands operands) {
+  const DType dtype = *data_type(call);
+  Workspace workspace;
+  Packing packing;
+  packing.params = plan.packing();
+  packing.params.row_step = call.src[1].image_stride();
+  packing.params.group_step = packing.params.row_step * packing.params.rows;
+  packing.weights = call.constant[1] ? DType::f32 : dtype;
+  packing.math = plan.math;
+  packing.to = workspace.add(plan.packed_bytes());
+  operands.weights = {true, packing.to};
+  if (conv.bias && !call.constant[2] && dtype == DType::f16) {
+    packing.bias_to = workspace.add(static_cast<std::size_t>(conv.outputs) * sizeof(float));
+    operands.bias = {true, *packing.bias_to};
+  }
+  operands.partial_at = workspace.add(plan.workspace_bytes());
+  std::vector<Stage> stages = stages_of(plan, operands);
+  stages.insert(stages.begin(), stage_of(packing));
+  return std::make_unique<ChunkedKernel>(
+      runtime, plan.name() + " packing", std::move(stages), workspace.bytes(),
+      std::vector<std::size_t>{0},
+      std::make_unique<CudaKernel>(runtime, std::string(kPlain),
+                                   std::vector{plain_stage(conv, call, nullptr)}));
 }
 
 class TiledKernel final : public CudaKernel {
@@ -125,7 +158,6 @@ class ConvProvider final : public Provider {
     const std::optional<DType> dtype = data_type(call);
     if (conv == nullptr || !dtype) return;
     const bool all_constant = std::ranges::all_of(call.constant.subspan(1), std::identity());
-    if (!all_constant && *dtype != DType::f32) return;
     const auto add = [&](std::string name, Layout src, Layout dst, double seconds) {
       Offer offer = same_layout_offer(*this, call, dst, seconds);
       for (Layout& parameter : offer.src) parameter = Layout::plain();
@@ -138,11 +170,13 @@ class ConvProvider final : public Provider {
     const ConvShape shape = shape_of(*conv, call);
     const double moved = memory_seconds(
         runtime, static_cast<double>(call.src[0].bytes() + call.dst[0].bytes() + call.src[1].bytes()));
+    const double packed =
+        all_constant ? 0 : memory_seconds(runtime, 2 * static_cast<double>(call.src[1].bytes()));
     const auto add_tiled = [&](Layout src, ConvPlan::Source source) {
       const ConvPlan::Math math = math_of(runtime, *dtype);
-      if (!all_constant || !ConvPlan::takes(shape, math, source)) return;
+      if (!ConvPlan::takes(shape, math, source)) return;
       const auto plans = ConvPlan::candidates(shape, math, source, conv_device(runtime));
-      add(name(), src, Layout::channels_last(), std::max(plans[0].seconds, moved));
+      add(name(), src, Layout::channels_last(), std::max(plans[0].seconds, moved) + packed);
     };
     add_tiled(Layout::blocked(4), ConvPlan::Source::four);
     if (!is_depthwise(*conv, call.src[0]))
@@ -173,6 +207,8 @@ class ConvProvider final : public Provider {
     const ConvPlan plan = choose_plan(
         runtime, fmt::format("{} {} {}", call.op.key(), call.src[0].str(), call.dst[0].str()), plans,
         own);
+    if (!std::ranges::all_of(call.constant.subspan(1), std::identity()))
+      return packing_kernel(runtime, conv, call, plan, own);
     return std::make_unique<TiledKernel>(runtime, plan, own,
                                          is_four ? nullptr : plain(runtime, conv, call, &plan));
   }

@@ -1,6 +1,7 @@
 // What the providers of convolutions have in common.
 #pragma once
 
+#include "backends/cuda/conv_plan.h"
 #include "backends/cuda/kernels/conv_plain.h"
 #include "device/device.h"
 #include "ops/conv.h"
@@ -8,6 +9,9 @@
 namespace maru::cuda {
 
 bool is_depthwise(const Conv& conv, const TensorDesc& src);
-ConvGeometry geometry_of(const Conv& conv, const Call& call);
+// Of a convolution from images of `data` to images of `result`.
+ConvGeometry geometry_of(const Window& window, const Shape& data, const Shape& result);
+ConvShape shape_of(const Window& window, std::int64_t group, const Shape& data, const Shape& result);
+ConvStrides conv_strides(const TensorDesc& images);
 
 }  // namespace maru::cuda

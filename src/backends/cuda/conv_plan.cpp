@@ -128,6 +128,25 @@ void ConvPlan::pack(std::span<const float> weights, std::span<std::byte> packed)
   }
 }
 
+ConvPackParams ConvPlan::packing() const {
+  const int channels = shape.channels / shape.groups, taps = shape.kernel[0] * shape.kernel[1];
+  ConvPackParams packing{};
+  packing.groups = shape.groups;
+  packing.rows = packing.inner_rows = shape.outputs / shape.groups;
+  packing.row_length = steps() * kStepChunks * lanes();
+  packing.tap_length = is_pairs() ? 4 : tap_chunks() * lanes();
+  packing.line_length = is_pairs() ? tap_chunks() * lanes() : shape.kernel[1] * packing.tap_length;
+  packing.lines = shape.kernel[0];
+  packing.columns = shape.kernel[1];
+  packing.channels = channels;
+  packing.row_step = std::int64_t{channels} * taps;
+  packing.group_step = packing.row_step * packing.rows;
+  packing.channel_step = taps;
+  packing.line_step = shape.kernel[1];
+  packing.tap_step = 1;
+  return packing;
+}
+
 std::string ConvPlan::form() const {
   std::string form = "cuda conv " + std::string(name_of(math));
   for (const int n : {shape.outputs, shape.groups, shape.channels, shape.kernel[0], shape.kernel[1]})

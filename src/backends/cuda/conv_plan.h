@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "backends/cuda/kernels/conv.h"
+#include "backends/cuda/kernels/conv_pack.h"
 
 namespace maru::cuda {
 
@@ -46,6 +47,9 @@ struct ConvPlan {
   std::size_t packed_bytes() const;
   void pack(std::span<const float> weights, std::span<std::byte> packed) const;
   std::string form() const;  // of the packed weights; equal ones pack equally
+  // The same packing by the device, of weights that change. All but addresses; steps are those of
+  // weights without gaps, for callers to set otherwise.
+  ConvPackParams packing() const;
 
   std::string name() const;      // "conv_f16_64x32 by 4"
   std::string function() const;  // "conv_f16_64x32"

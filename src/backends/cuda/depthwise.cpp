@@ -50,7 +50,7 @@ class DepthwiseProvider final : public Provider {
     const DType dtype = *data_type(call);
     ConvDepthwiseParams params{};
     params.activation = activation_of(conv.activation);
-    params.geometry = geometry_of(conv, call);
+    params.geometry = geometry_of(conv.window, call.src[0].shape, call.dst[0].shape);
     params.src_pixel_stride = Images(call.src[0]).pixel_stride;
     params.dst_pixel_stride = Images(call.dst[0]).pixel_stride;
     params.images = static_cast<std::int32_t>(call.src[0].shape[0]);

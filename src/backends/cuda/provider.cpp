@@ -14,6 +14,9 @@ std::vector<std::unique_ptr<Provider>> providers() {
   all.push_back(conv_provider());
   all.push_back(depthwise_provider());
   all.push_back(inner_product_provider());
+  all.push_back(inner_product_training_provider());
+  all.push_back(conv_grad_data_provider());
+  all.push_back(conv_grad_weight_provider());
   all.push_back(cast_provider());
   all.push_back(pool_lrn_provider());
   all.push_back(pool_provider());

@@ -10,8 +10,12 @@
 #include "ops/batch_norm_grad.h"
 #include "ops/cast.h"
 #include "ops/concat.h"
+#include "ops/conv.h"
+#include "ops/conv_grad.h"
 #include "ops/eltwise.h"
 #include "ops/identity.h"
+#include "ops/inner_product.h"
+#include "ops/inner_product_grad.h"
 #include "ops/pool_lrn.h"
 #include "ops/preprocess.h"
 #include "ops/scale.h"
@@ -113,6 +117,38 @@ TEST_F(CudaOffers, OfBatchNormHaveStatisticsInSinglePrecision) {
   EXPECT_EQ(offers(BatchNorm{}, {image, channels, channels, f32({1})}).size(), 2u);
   const BatchNorm of_the_batch{1e-5, BatchNorm::Statistics::batch};
   EXPECT_TRUE(offers(of_the_batch, {image, channels, channels, f32({1})}, 1).empty());
+}
+
+TEST_F(CudaOffers, OfTrainingAreForWeightsThatAreData) {
+  const Window window{{3, 3}, {1, 1}, {1, 1}, {1, 1}};
+  const auto names = [](const std::vector<Offer>& all) {
+    std::string text;
+    for (const Offer& offer : all) text += offer.kernel + " " + offer.src[0].str() + "; ";
+    return text;
+  };
+  for (const DType dtype : {DType::f32, DType::f16}) {
+    const auto of = [&](Shape shape) { return TensorDesc{dtype, shape, Layout::plain()}; };
+    const TensorDesc data = of({2, 16, 9, 9}), weight = of({24, 16, 3, 3}), result = of({2, 24, 9, 9});
+    EXPECT_EQ(names(offers(Conv{24, window}, {data, weight, of({24})})),
+              "conv nhwc; conv plain nhwc; conv plain nchw; ");
+    EXPECT_EQ(names(offers(ConvGradData{window, 1, {9, 9}}, {result, weight})),
+              "conv_grad_data nhwc; conv_grad_data plain nhwc; conv_grad_data plain nchw; ");
+    EXPECT_EQ(names(offers(ConvGradWeight{window}, {data, result})),
+              "conv_grad_weight nhwc; conv_grad_weight plain nhwc; conv_grad_weight plain nchw; ");
+    // The first layer's images have 4 channels, as Preprocess gives them.
+    EXPECT_EQ(names(offers(ConvGradWeight{window}, {of({2, 3, 9, 9}), result})),
+              "conv_grad_weight nChw4c; conv_grad_weight plain nhwc; conv_grad_weight plain nchw; ");
+    EXPECT_EQ(names(offers(InnerProduct{5}, {of({2, 7}), of({5, 7}), of({5})})),
+              "inner_product_training nchw; ");
+    EXPECT_EQ(names(offers(InnerProductGradData{false, {2, 7}}, {of({2, 5}), of({5, 7})})),
+              "inner_product_training nchw; ");
+    EXPECT_EQ(names(offers(InnerProductGradWeight{}, {of({2, 7}), of({2, 5})})),
+              "inner_product_training nchw; ");
+  }
+  // What tiles take, they are preferred for.
+  const auto all =
+      offers(ConvGradWeight{window, 1, true}, {f16({8, 64, 28, 28}), f16({8, 96, 28, 28})});
+  EXPECT_EQ(std::ranges::min_element(all, {}, &Offer::seconds)->kernel, "conv_grad_weight");
 }
 
 TEST_F(CudaOffers, OfPhotosHaveTheLayoutOfTheFirstConvolution) {

@@ -85,14 +85,15 @@ class ConvProvider final : public Provider {
     if (conv == nullptr || !has_floats(call, runtime)) return;
     const double flops = static_cast<double>(call.dst[0].count()) * 2 *
                          static_cast<double>(call.src[1].shape.count(1, call.src[1].shape.rank()));
+    const bool all_constant = std::ranges::all_of(call.constant.subspan(1), std::identity());
     const auto add = [&](Layout src, Layout dst, double seconds) {
       Offer offer = same_layout_offer(*this, call, dst, seconds);
       offer.src[0] = src;
-      offer.src_window = offer.dst_window = true;
+      offer.src_window = all_constant;  // weights that are data would be windows too
+      offer.dst_window = true;
       offers.push_back(std::move(offer));
     };
     const double moved = static_cast<double>(call.src[0].bytes() + call.dst[0].bytes());
-    const bool all_constant = std::ranges::all_of(call.constant.subspan(1), std::identity());
     if (is_half(call) && !all_constant) return;  // conv_plain's weights are floats
     if (all_constant) {                          // weights are packed once, at load
       const Layout blocked = Layout::blocked(runtime.block);

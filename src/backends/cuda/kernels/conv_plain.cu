@@ -49,7 +49,10 @@ __global__ void conv_plain(const __grid_constant__ ConvPlainParams p) {
       }
     }
   }
-  if (p.bias != nullptr) sum += p.bias[output];
+  if (p.bias != nullptr) {
+    sum += p.has_half_bias != 0 ? __half2float(static_cast<const __half*>(p.bias)[output])
+                                : static_cast<const float*>(p.bias)[output];
+  }
   static_cast<T*>(p.dst)[image * p.dst_strides.image + output * p.dst_strides.channel +
                          pixel * p.dst_strides.pixel] = from_float<T>(apply(p.activation, sum));
 }

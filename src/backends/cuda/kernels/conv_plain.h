@@ -22,13 +22,13 @@ struct ConvStrides {
 struct ConvPlainParams {
   const void* src;
   const void* weights;
-  const float* bias;  // null: none
+  const void* bias;  // null: none
   void* dst;
   Activation activation;
   ConvGeometry geometry;
   ConvStrides src_strides, dst_strides;
   std::int64_t weight_output, weight_input, weight_tap;  // strides of weights
-  std::int32_t has_halves;                               // weights are f16, not f32
+  std::int32_t has_halves, has_half_bias;                // weights and bias are f16, not f32
   std::int32_t images, inputs, outputs, groups;          // inputs and outputs of one group
 };
 

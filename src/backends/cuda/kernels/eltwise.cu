@@ -1,4 +1,5 @@
 #include "backends/cuda/kernels/activation.cuh"
+#include "backends/cuda/kernels/block.cuh"
 #include "backends/cuda/kernels/eltwise.h"
 #include "backends/cuda/kernels/vectors.cuh"
 
@@ -21,22 +22,40 @@ __global__ void eltwise(EltwiseParams p) {
     load(static_cast<const T*>(p.src[i]) + part.row * p.src_stride[i] + part.first, part.count,
          p.is_aligned, value);
   };
+  const std::int64_t carried = static_cast<std::int64_t>(thread_index()) * N;
   float result[N], value[N];
-  operand(0, result);
-  if (p.kind == Kind::sum) {
+  int k = 0;
+  if (p.before != nullptr) {
+    load(p.before + carried, N, true, result);
+  } else {
+    operand(k++, result);
+    if (p.kind == Kind::sum) {
 #pragma unroll
-    for (float& one : result) one *= p.factor[0];
+      for (float& one : result) one *= p.factor[0];
+    }
   }
-  for (int k = 1; k < p.count; ++k) {
+  for (; k < p.count; ++k) {
     operand(k, value);
 #pragma unroll
     for (int i = 0; i < N; ++i) result[i] = combine(p.kind, result[i], value[i], p.factor[k]);
+  }
+  if (p.behind != nullptr) {
+    store(result, p.behind + carried, N, true);
+    return;
   }
   apply_all(p.activation, result);
   store(result, static_cast<T*>(p.dst) + part.row * p.dst_stride + part.first, part.count,
         p.is_aligned);
 }
 
+__global__ void sum_ones(SumOnesParams p) {
+  __shared__ float of_warps[kSumOnes / kWarp];
+  const int own = static_cast<int>(threadIdx.x);
+  const float sum = over_block<kSumOnes>(own < p.count ? p.src[own][0] : 0.0f, of_warps, Sum());
+  if (own == 0) p.dst[0] = sum;
+}
+
+MARU_CUDA_FUNCTION("sum_ones", sum_ones)
 MARU_CUDA_FUNCTION("eltwise_f32", eltwise<float>)
 MARU_CUDA_FUNCTION("eltwise_f16", eltwise<__half>)
 

@@ -27,7 +27,7 @@ struct PoolGradParams {
 struct WindowSpan {
   std::int32_t first, last;
 };
-MARU_CUDA_BOTH constexpr WindowSpan windows_with(const PoolWindow& window, int axis,
+MARU_BOTH constexpr WindowSpan windows_with(const PoolWindow& window, int axis,
                                                  std::int32_t windows, std::int32_t pixel) {
   const std::int32_t at = pixel + window.pad[axis], behind = at - window.kernel[axis];
   const std::int32_t first = behind < 0 ? 0 : behind / window.stride[axis] + 1;
@@ -40,7 +40,7 @@ MARU_CUDA_BOTH constexpr WindowSpan windows_with(const PoolWindow& window, int a
 struct TapSpan {
   std::int32_t origin, begin, end, counted;
 };
-MARU_CUDA_BOTH constexpr TapSpan taps_with(const PoolWindow& window, int axis, std::int32_t pixels,
+MARU_BOTH constexpr TapSpan taps_with(const PoolWindow& window, int axis, std::int32_t pixels,
                                            std::int32_t at) {
   const std::int32_t origin = at * window.stride[axis] - window.pad[axis];
   const std::int32_t behind = origin + window.kernel[axis], border = pixels + window.pad[axis];

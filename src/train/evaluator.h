@@ -1,0 +1,52 @@
+// Evaluator: a test net of a solver, run on what is being trained. Owns its plans; must not outlive the
+// trainer, whose parameters it reads. One thread at a time.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "train/fed_network.h"
+#include "train/trainer.h"
+
+namespace maru {
+
+struct EvaluatorOptions {
+  CaffeNet net;              // iterations of 0: each photo of the data set once
+  BeginningWeights weights;  // as the trained network has: what is frozen in it stays a constant here
+  FeedOptions feed;
+  std::uint64_t seed = 0;             // for what is drawn of photos: the same at each test
+  std::optional<std::int64_t> batch;  // instead of the data layer's
+};
+
+class Evaluator {
+ public:
+  // Plans the net, whose memory is made now. Throws as load_fed_network() and Trainer::evaluation().
+  Evaluator(Trainer& trainer, EvaluatorOptions options);
+
+  const FedNetwork& network() const { return network_; }
+  std::size_t memory_bytes() const;
+  const Plan& plan() const { return plans_.begin()->second->plan(); }
+
+  // The mean of each figure of the net: over its batches, or where each photo is there once, over the
+  // photos. Every test begins at the first photo, so that tests can be compared (Caffe goes on where
+  // the last ended). Nothing where `stop` said so meanwhile.
+  using Figures = std::vector<std::pair<std::string, double>>;
+  std::optional<Figures> run(const std::function<bool()>& stop);
+
+ private:
+  PlannedRun& plan_for(std::int64_t count);
+
+  Trainer& trainer_;
+  EvaluatorOptions options_;
+  FedNetwork network_;
+  std::vector<std::string> figures_;
+  // By photos a run: the whole batch, and what is left over for the last run of a pass.
+  std::map<std::int64_t, std::unique_ptr<PlannedRun>, std::greater<>> plans_;
+};
+
+}  // namespace maru

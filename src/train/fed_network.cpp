@@ -1,0 +1,205 @@
+#include "train/fed_network.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "base/error.h"
+#include "ops/loss.h"
+#include "vision/image.h"
+
+namespace maru {
+namespace {
+
+namespace fs = std::filesystem;
+
+// As written, or beside the network where there is no such file.
+std::string found(const std::string& path, const CaffeNet& net) {
+  std::error_code none;
+  if (path.empty() || fs::path(path).is_absolute() || fs::exists(path, none)) return path;
+  const fs::path beside = net.file.parent_path() / path;
+  return fs::exists(beside, none) ? beside.string() : path;
+}
+
+DataSource source_of(const CaffeData& layer, const CaffeNet& net, const FeedOptions& options) {
+  DataSource source;
+  if (!options.data.empty()) {
+    source.path = options.data;
+    source.root = options.root;
+    return source;
+  }
+  if (layer.source.empty())
+    throw Error(layer.where, "a source, or a data set for it", "none", "--train-data and --test-data");
+  if (layer.backend == "leveldb")
+    throw Error(layer.where, "a database of kind LMDB", "LevelDB",
+                "Caffe's convert_imageset with -backend lmdb, or the photos themselves: --train-data");
+  source.path = found(layer.source, net);
+  source.kind = layer.type == "Data" ? "lmdb" : "list";
+  if (layer.type == "ImageData")
+    source.root = options.root.empty() ? found(layer.root, net) : options.root;
+  return source;
+}
+
+// Of the first photo: what a data layer without a size of its own gives.
+Shape shape_of_first(const DataSet& data, const CaffeData& layer) {
+  std::vector<std::byte> scratch;
+  const StoredPhoto photo = data.read(0, scratch);
+  std::int64_t height = photo.height, width = photo.width;
+  if (photo.channels == 0) {
+    const ImageInfo info = probe_image(photo.bytes, data.name(0));
+    height = info.height;
+    width = info.width;
+  }
+  return {layer.is_color ? 3 : 1, height, width};
+}
+
+const CaffeData& only_data_layer(const Imported& imported, const CaffeNet& net) {
+  if (imported.data.size() != 1)
+    throw Error(net.file.string(), fmt::format("one data layer in phase {}", net.phase),
+                fmt::format("{}", imported.data.size()), "a layer of type Data or ImageData");
+  return imported.data[0];
+}
+
+// How many classes the labels choose among; 0: no limit is known.
+std::int64_t classes_of(const Graph& graph, const std::string& label) {
+  if (label.empty()) return 0;
+  const std::optional<ValueId> id = graph.find(label);
+  if (!id) return 0;
+  std::int64_t classes = 0;
+  for (const NodeId reader : graph.readers(*id)) {
+    const Node& node = graph.node(reader);
+    const auto* loss = node.op.as<SoftmaxLoss>();
+    if (loss == nullptr || node.src.size() < 2 || node.src[1] != *id) continue;
+    if (loss->ignore) return 0;
+    const Shape& scores = graph.value(node.src[0]).desc.shape;
+    const std::int64_t here = scores[scores.axis(loss->axis)];
+    classes = classes == 0 ? here : std::min(classes, here);
+  }
+  return classes;
+}
+
+Augment augment_of(const CaffeData& layer, const Shape& input, bool is_training) {
+  Augment augment;
+  augment.height = input[2];
+  augment.width = input[3];
+  augment.new_height = layer.new_height;
+  augment.new_width = layer.new_width;
+  augment.crop = layer.crop;
+  augment.random = is_training;
+  augment.mirror = layer.mirror;
+  return augment;
+}
+
+std::vector<float> means_of(const CaffeData& layer) {
+  if (layer.mean_values.empty()) return {0};
+  return {layer.mean_values.begin(), layer.mean_values.end()};
+}
+
+FloatInput floats_of(const CaffeData& layer, const CaffeNet& net) {
+  FloatInput floats;
+  floats.mean = std::make_shared<const MeanImage>(read_binaryproto(found(layer.mean_file, net)));
+  floats.scale = static_cast<float>(layer.scale);
+  return floats;
+}
+
+// Photos in front of the network: its input becomes the result of a Preprocess node.
+void take_photos(FedNetwork& network, const CaffeData& layer, ValueId input) {
+  Graph& graph = network.imported.graph;
+  const Shape shape = graph.value(input).desc.shape;
+  const std::int64_t room = Loader::photo_bytes(network.loader.augment);
+  network.pixels = layer.data_top + ".pixels";
+  network.frames = layer.data_top + ".frames";
+  std::erase(graph.inputs, input);
+  const ValueId pixels =
+      graph.add_input(network.pixels, {DType::u8, {shape[0], room}, Layout::plain()});
+  const ValueId frames = graph.add_input(network.frames, {DType::i32, {shape[0], 4}, Layout::plain()});
+  Preprocessing how;
+  how.mean = means_of(layer);
+  how.scale = static_cast<float>(layer.scale);
+  const NodeId node = graph.add_node("preprocess", Preprocess{shape[2], shape[3], how},
+                                     {pixels, frames}, {layer.data_top});
+  graph.replace_uses(input, graph.node(node).dst[0]);
+  graph.tidy();
+}
+
+}  // namespace
+
+std::vector<std::string> FedNetwork::figures() const {
+  std::vector<std::string> names;
+  const Graph& graph = imported.graph;
+  for (const ValueId id : graph.outputs) {
+    if (graph.value(id).desc.shape.count() == 1) names.push_back(graph.value(id).name);
+  }
+  return names;
+}
+
+FedNetwork load_fed_network(const CaffeNet& net, const BeginningWeights& weights,
+                            const FeedOptions& options, std::optional<std::int64_t> batch) {
+  FedNetwork network;
+  CaffeOptions caffe;
+  caffe.data_layers = true;
+  caffe.batch = batch;
+  caffe.fill = weights.fill;
+  caffe.seed = weights.seed;
+  caffe.data_shape = [&](const CaffeData& layer) -> Shape {
+    if (layer.crop > 0 || layer.new_height > 0) return {};
+    return shape_of_first(*open_data_set(source_of(layer, net, options)), layer);
+  };
+  std::optional<fs::path> first;
+  if (!weights.files.empty()) {
+    first = weights.files.front();
+    caffe.more_weights.assign(weights.files.begin() + 1, weights.files.end());
+  }
+  network.imported = import_caffe(net, first, caffe);
+  const CaffeData layer = only_data_layer(network.imported, net);
+  Graph& graph = network.imported.graph;
+  const ValueId input = graph.require(layer.data_top);
+  const Shape shape = graph.value(input).desc.shape;
+  if (!layer.is_color || layer.force_gray || shape.rank() != 4 || shape[1] != 3)
+    throw Error(layer.where, "photos in colour, N x 3 x height x width", shape.str());
+  // Nobody reads the labels of a network that only gives scores.
+  const std::optional<ValueId> label =
+      layer.label_top.empty() ? std::nullopt : graph.find(layer.label_top);
+  if (label && !graph.readers(*label).empty()) network.label = layer.label_top;
+
+  DataSource source = source_of(layer, net, options);
+  source.classes = classes_of(graph, network.label);
+  network.source = source.path;
+  network.data = open_data_set(source);
+
+  LoaderOptions& loader = network.loader;
+  loader.batch = shape[0];
+  loader.augment = augment_of(layer, shape, net.phase == "TRAIN");
+  if (options.augment) options.augment(loader.augment);
+  require_valid(loader.augment);
+  loader.shuffle = net.phase == "TRAIN";
+  loader.threads = options.threads;
+  loader.report = options.report;
+  loader.repeat = net.phase == "TRAIN";
+  if (layer.mean_file.empty()) {
+    take_photos(network, layer, input);
+  } else {
+    loader.floats = floats_of(layer, net);
+    network.floats = layer.data_top;
+  }
+  return network;
+}
+
+void feed(const FedNetwork& network, const Batch& batch, std::int64_t count, const InputBytes& inputs) {
+  const auto samples = static_cast<std::size_t>(count);
+  const auto copy = [&](const std::string& name, auto values) {
+    const auto bytes = std::as_bytes(values);
+    std::memcpy(inputs(name, bytes.size()).data(), bytes.data(), bytes.size());
+  };
+  if (network.floats.empty()) {
+    const Preprocess::Frame& last = batch.frames[samples - 1];
+    const auto end = std::int64_t{last.offset_16} * 16 + std::int64_t{last.height} * last.row_bytes;
+    copy(network.pixels,
+         batch.pixels.first(std::min(batch.pixels.size(), static_cast<std::size_t>(end))));
+    copy(network.frames, batch.frames.first(samples));
+  } else {
+    copy(network.floats, batch.floats.first(batch.floats.size() / batch.labels.size() * samples));
+  }
+  if (!network.label.empty()) copy(network.label, batch.labels.first(samples));
+}
+
+}  // namespace maru

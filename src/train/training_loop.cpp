@@ -1,0 +1,316 @@
+#include "train/training_loop.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "base/error.h"
+
+namespace maru {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+// Updates in a row that change nothing, after which no loss scale will help.
+constexpr std::int64_t kMostSkippedInRow = 200;
+
+TrainingFacts::Net facts_of(const FedNetwork& network) {
+  return {network.source, network.data->size(), network.loader.batch, network.figures()};
+}
+
+}  // namespace
+
+TrainingLoop::TrainingLoop(TrainingLoopOptions options) : options_(std::move(options)) {
+  load();
+  add_tests();
+  note_facts();
+}
+
+TrainingLoop::~TrainingLoop() = default;
+
+void TrainingLoop::load() {
+  const CaffeSolver& solver = options_.solver;
+  std::optional<Snapshot> snapshot;
+  weights_ = {options_.weights, true, options_.seed};
+  position_.seed = options_.seed;
+  if (options_.snapshot) {
+    snapshot = read_snapshot(*options_.snapshot);
+    weights_ = {{snapshot->weights}, false, snapshot->position.seed};
+  }
+  network_ = load_fed_network(solver.train, weights_, options_.train, options_.batch);
+  if (snapshot) {
+    position_ = snapshot->position;
+    if (position_.samples < 0)
+      position_.samples = position_.iteration * network_.loader.batch * solver.iter_size;
+  }
+  trainer_ = std::make_unique<Trainer>(network_.imported.graph, options_.devices, trainer_options());
+  if (snapshot) restore(*snapshot, network_.imported, *trainer_, solver);
+}
+
+TrainerOptions TrainingLoop::trainer_options() const {
+  const CaffeSolver& solver = options_.solver;
+  TrainerOptions options;
+  for (const CaffeLoss& loss : network_.imported.losses)
+    options.training.losses.push_back({loss.value, loss.weight});
+  options.training.rates = [&rates = network_.imported.rates](std::string_view name) {
+    const auto found = rates.find(name);
+    return found == rates.end() ? std::pair{1.0, 1.0} : found->second;
+  };
+  options.solver.solver = solver.type;
+  options.solver.momentum = solver.momentum;
+  options.solver.momentum2 = solver.momentum2;
+  options.solver.delta = solver.delta;
+  options.solver.rms_decay = solver.rms_decay;
+  options.policy = options_.policy;
+  options.passes = solver.iter_size;
+  options.clip_gradients = solver.clip_gradients;
+  (solver.regularization == CaffeSolver::Regularization::l1 ? options.l1_decay : options.l2_decay) =
+      solver.weight_decay;
+  return options;
+}
+
+void TrainingLoop::add_tests() {
+  if (options_.solver.test_interval == 0) return;
+  for (const CaffeNet& net : options_.solver.tests) {
+    EvaluatorOptions options{net, weights_, options_.test, position_.seed, {}};
+    options.weights.fill = true;  // a layer that only the test net has
+    if (options_.whole_tests) options.net.iterations = 0;
+    tests_.push_back(std::make_unique<Evaluator>(*trainer_, std::move(options)));
+  }
+}
+
+void TrainingLoop::note_facts() {
+  facts_.network = network_.imported.graph.name;
+  facts_.train = facts_of(network_);
+  for (const auto& test : tests_) {
+    facts_.tests.push_back(facts_of(test->network()));
+    facts_.test_bytes += test->memory_bytes();
+  }
+  for (const CaffeParam& param : learnable_params(network_.imported))
+    facts_.parameters += param.shape.count();
+  for (const Parameter& parameter : trainer_->parameters()) facts_.trained += parameter.shape.count();
+  facts_.state_bytes = trainer_->state_bytes();
+  facts_.training_bytes = trainer_->memory_bytes();
+  facts_.arena_bytes = trainer_->arena_bytes();
+  facts_.position = position_;
+  facts_.notes = network_.imported.notes;
+}
+
+// One run of a loop, with its clocks.
+class TrainingLoop::Running {
+ public:
+  Running(TrainingLoop& loop, TrainingObserver& observer)
+      : loop_(loop),
+        solver_(loop.options_.solver),
+        trainer_(*loop.trainer_),
+        position_(loop.position_),
+        observer_(observer),
+        loader_(loop.network_.data, loader_options(loop)) {
+    outcome_.last = figures();
+  }
+
+  TrainingOutcome run() {
+    while (position_.iteration < solver_.max_iter) {
+      if (is_test_due(solver_.test_initialization) && !test_all()) return stopped();
+      const bool is_displayed = solver_.display > 0 && position_.iteration % solver_.display == 0;
+      if (!step(is_displayed)) return outcome_;
+      const bool is_due = solver_.snapshot > 0 && position_.iteration % solver_.snapshot == 0;
+      const Asked asked = asks();
+      if (is_due || asked == Asked::snapshot) save();
+      if (asked == Asked::stop) return stopped();
+    }
+    save_at_end();
+    if (solver_.display > 0 && position_.iteration % solver_.display == 0 && !last_display())
+      return outcome_;
+    if (is_test_due(true)) test_all();
+    return outcome_;
+  }
+
+ private:
+  static LoaderOptions loader_options(const TrainingLoop& loop) {
+    LoaderOptions options = loop.network_.loader;
+    options.seed = loop.position_.seed;
+    options.first = loop.position_.samples;
+    return options;
+  }
+
+  bool is_test_due(bool also_at_first) const {
+    return !loop_.tests_.empty() && position_.iteration % solver_.test_interval == 0 &&
+           (position_.iteration > 0 || also_at_first);
+  }
+
+  Asked asks() {
+    const auto& deadline = loop_.options_.deadline;
+    if (deadline && Clock::now() >= *deadline) {
+      outcome_.ended = TrainingOutcome::Ended::out_of_time;
+      return Asked::stop;
+    }
+    const Asked asked = observer_.asks();
+    if (asked == Asked::stop) outcome_.ended = TrainingOutcome::Ended::asked;
+    return asked;
+  }
+
+  // As Caffe does when it stops early.
+  TrainingOutcome stopped() {
+    save_at_end();
+    return outcome_;
+  }
+
+  void save_at_end() {
+    const bool is_there = solver_.snapshot > 0 && position_.iteration % solver_.snapshot == 0;
+    if (solver_.snapshot_after_train && (!is_there || outcome_.is_unsaved)) save();
+  }
+
+  // A snapshot that cannot be written costs no training: the next is tried, too.
+  void save() {
+    if (loop_.options_.prefix.empty() || saved_at_ == position_.iteration) return;
+    const Clock::time_point start = Clock::now();
+    position_.updates = trainer_.updates();
+    try {
+      outcome_.snapshot =
+          write_snapshot(loop_.options_.prefix, loop_.network_.imported, trainer_, solver_, position_);
+      outcome_.is_unsaved = false;
+      saved_at_ = position_.iteration;
+      observer_.saved(*outcome_.snapshot, since(start));
+    } catch (const Error& error) {
+      outcome_.is_unsaved = true;
+      observer_.could_not_save(error);
+    }
+  }
+
+  // False where somebody asked to stop.
+  bool test_all() {
+    for (std::size_t i = 0; i < loop_.tests_.size(); ++i) {
+      const Clock::time_point start = Clock::now();
+      bool wants_snapshot = false, stops = false;
+      const auto means = loop_.tests_[i]->run([&] {
+        const Asked asked = asks();
+        wants_snapshot = wants_snapshot || asked == Asked::snapshot;
+        stops = stops || asked == Asked::stop;
+        return stops;
+      });
+      if (wants_snapshot) save();
+      if (!means) return false;
+      outcome_.last.iteration = position_.iteration;
+      observer_.tested(i, figures(), *means, since(start));
+    }
+    return true;
+  }
+
+  // Losses of one pass, summed with their weights. Nothing else may have been written to inputs.
+  double pass() {
+    const Clock::time_point start = Clock::now();
+    const Batch batch = loader_.next();
+    waited_ += since(start);
+    feed(loop_.network_, batch, batch.count,
+         [&](std::string_view name, std::size_t bytes) { return trainer_.input_bytes(name, bytes); });
+    trainer_.pass();
+    double loss = 0;
+    for (const CaffeLoss& one : loop_.network_.imported.losses)
+      loss += one.weight * static_cast<double>(trainer_.output(one.value)[0]);
+    position_.samples += batch.count;
+    images_ += batch.count;
+    busy_ += since(start);
+    return loss;
+  }
+
+  void note_loss(double loss) {
+    position_.losses.push_back(loss);
+    const auto most = static_cast<std::size_t>(std::max<std::int64_t>(solver_.average_loss, 1));
+    while (position_.losses.size() > most) position_.losses.pop_front();
+  }
+
+  // One update. False where the loss is no number any more.
+  bool step(bool is_displayed) {
+    double loss = 0;
+    for (std::int64_t pass_of = 0; pass_of < solver_.iter_size; ++pass_of)
+      loss += pass() / static_cast<double>(solver_.iter_size);
+    if (!std::isfinite(loss)) return diverged("the loss", loss);
+    note_loss(loss);
+    if (is_displayed) display();
+    const Clock::time_point start = Clock::now();
+    const double norm = trainer_.update(learning_rate(solver_, position_.iteration));
+    busy_ += since(start);
+    if (std::isfinite(norm)) {
+      skipped_in_row_ = 0;
+    } else {
+      // With a loss scale, a step that overflows is left out now and then.
+      ++skipped_;
+      if (loop_.options_.precision != Precision::fp16 || ++skipped_in_row_ > kMostSkippedInRow)
+        return diverged("the norm of the gradients", norm);
+    }
+    ++position_.iteration;
+    outcome_.last = figures();
+    observer_.ran(outcome_.last);
+    return true;
+  }
+
+  bool diverged(std::string_view what, double value) {
+    outcome_.ended = TrainingOutcome::Ended::diverged;
+    outcome_.diverged = fmt::format("{} at iteration {} is {}", what, position_.iteration, value);
+    return false;
+  }
+
+  // As Caffe: of one more pass, after the last update.
+  bool last_display() {
+    const double loss = pass();
+    if (!std::isfinite(loss)) return diverged("the loss", loss);
+    note_loss(loss);
+    display();
+    return true;
+  }
+
+  void display() {
+    TrainingFigures shown = figures();
+    for (const std::string& name : loop_.facts_.train.figures)
+      shown.outputs.emplace_back(name, static_cast<double>(trainer_.output(name)[0]));
+    outcome_.last = shown;
+    observer_.displayed(shown);
+    all_busy_ += busy_;
+    busy_ = waited_ = 0;
+    images_ = 0;
+  }
+
+  TrainingFigures figures() const {
+    TrainingFigures now;
+    now.iteration = position_.iteration;
+    now.epoch =
+        static_cast<double>(position_.samples) / static_cast<double>(loop_.network_.data->size());
+    now.seconds = since(start_);
+    if (!position_.losses.empty())
+      now.loss = std::accumulate(position_.losses.begin(), position_.losses.end(), 0.0) /
+                 static_cast<double>(position_.losses.size());
+    now.rate = learning_rate(solver_, position_.iteration);
+    if (busy_ > 0) {
+      now.images_per_second = static_cast<double>(images_) / busy_;
+      now.data_wait = waited_ / busy_;
+    }
+    const std::int64_t done = position_.iteration - first_;
+    if (done > 0)
+      now.eta_seconds = (all_busy_ + busy_) / static_cast<double>(done) *
+                        static_cast<double>(solver_.max_iter - position_.iteration);
+    now.skipped = skipped_;
+    return now;
+  }
+
+  TrainingLoop& loop_;
+  const CaffeSolver& solver_;
+  Trainer& trainer_;
+  TrainingPosition& position_;
+  TrainingObserver& observer_;
+  Loader loader_;
+  TrainingOutcome outcome_;
+  const Clock::time_point start_ = Clock::now();
+  const std::int64_t first_ = position_.iteration;
+  std::int64_t saved_at_ = -1, images_ = 0, skipped_ = 0, skipped_in_row_ = 0;
+  // Seconds: in passes and updates, and in it waiting for photos, since the last display; before it.
+  double busy_ = 0, waited_ = 0, all_busy_ = 0;
+};
+
+TrainingOutcome TrainingLoop::run(TrainingObserver& observer) { return Running(*this, observer).run(); }
+
+}  // namespace maru
