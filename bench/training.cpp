@@ -1,23 +1,24 @@
-// Training a network as its deploy definition has it, with a softmax loss behind its last layer:
+// Training a network as a definition with data layers and losses has it:
 //
-//   training MODEL [--device D] [--batch N] [--updates N]
+//   training TRAIN_VAL.prototxt [--device D] [--precision fp32|tf32|fp16] [--batch N] [--updates N]
+//            [--steps N]
 //
-// MODEL is a folder with a Caffe network and its weights. Random pixels, labels by turns. Printed, as
-// one line of JSON: medians of a pass (forward and backward) and of an update (SGD with momentum), the
-// memory that was planned, and the loss of the first and the last pass.
+// Weights are drawn by the fillers, pixels at random, labels by turns. Printed, as one line of JSON:
+// medians of a pass (forward and backward) and of an update (SGD with momentum), the memory that was
+// planned, and the sum of the losses of the first and the last pass. --steps: behind it the N steps of
+// a pass that take longest when each is run alone, and what all of a kernel take together.
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
+#include <functional>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <random>
 
-#include "api/package.h"
 #include "device/registry.h"
 #include "import/caffe.h"
 #include "measure/statistics.h"
-#include "ops/loss.h"
-#include "ops/softmax.h"
 #include "rewrite/rewrite.h"
 #include "train/trainer.h"
 
@@ -29,55 +30,88 @@ double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
+// How long each step takes alone, in descending order, and the sums over steps of equal operators.
+void print_steps(maru::Trainer& trainer, std::size_t most) {
+  constexpr std::size_t kTimes = 20;
+  struct Row {
+    double seconds = 0;
+    std::string text;
+  };
+  std::vector<Row> rows;
+  std::map<std::string, std::pair<double, int>> sums;
+  const std::vector<maru::Step>& steps = trainer.plan().steps;
+  for (std::size_t i = 0; i < steps.size(); ++i) {
+    const maru::Step& step = steps[i];
+    if (step.kind != maru::Step::Kind::kernel && step.kind != maru::Step::Kind::copy) continue;
+    trainer.run_step(i, 1);
+    const auto start = Clock::now();
+    trainer.run_step(i, kTimes);
+    const double seconds = seconds_since(start) / static_cast<double>(kTimes);
+    const std::string where = step.device == 0 ? "" : " ELSEWHERE";
+    rows.push_back({seconds, fmt::format("{} {} [{}]{}", step.op, step.name, step.kernel, where)});
+    auto& sum = sums[(step.kind == maru::Step::Kind::copy ? "copy" : step.op) + where];
+    sum.first += seconds;
+    ++sum.second;
+  }
+  std::ranges::sort(rows, std::greater{}, &Row::seconds);
+  for (std::size_t i = 0; i < std::min(most, rows.size()); ++i)
+    std::printf("%9.1f us  %s\n", rows[i].seconds * 1e6, rows[i].text.c_str());
+  for (const auto& [op, sum] : sums)
+    std::printf("%9.1f us  %d x %s\n", sum.first * 1e6, sum.second, op.c_str());
+}
+
 int run(int argc, char** argv) {
-  std::string folder, device_name = "cpu";
-  std::int64_t batch = 8;
+  std::string definition, precision = "fp32";
+  maru::CaffeOptions import{.phase = "TRAIN", .batch = 8, .data_layers = true, .fill = true, .seed = 1};
   int updates = 10;
+  std::size_t most_steps = 0;
+  std::string device_name = "cpu";
+  const std::map<std::string, maru::Precision> precisions{{"fp32", maru::Precision::fp32},
+                                                          {"tf32", maru::Precision::tf32},
+                                                          {"fp16", maru::Precision::fp16}};
   CLI::App app("Training, measured.");
-  app.add_option("MODEL", folder)->required();
+  app.add_option("TRAIN_VAL", definition)->required();
   app.add_option("--device", device_name);
-  app.add_option("--batch", batch);
+  app.add_option("--precision", precision)->check(CLI::IsMember(precisions));
+  app.add_option("--batch", *import.batch);
   app.add_option("--updates", updates);
+  app.add_option("--steps", most_steps);
   CLI11_PARSE(app, argc, argv);
 
-  const maru::Package package = maru::find_package(folder, {}, {});
-  maru::CaffeOptions import;
-  import.batch = batch;
-  maru::Graph graph = maru::import_caffe(package.network, package.weights, import).graph;
-  const maru::Node last = graph.node(*graph.value(graph.outputs[0]).producer);
-  const maru::ValueId scores = last.op.as<maru::Softmax>() != nullptr ? last.src[0] : last.dst[0];
-  const maru::ValueId label = graph.add_input("label", {maru::DType::f32, {batch}});
-  const maru::NodeId loss = graph.add_node("training loss", maru::SoftmaxLoss{}, {scores, label},
-                                           {"training loss", "shares"});
-  graph.outputs = {graph.node(loss).dst[0]};
-  graph.tidy();
+  maru::Imported imported = maru::import_caffe(definition, std::nullopt, import);
   maru::RewriteLog log;
-  maru::fuse_activations(graph, log);
+  maru::fuse_activations(imported.graph, log);
 
+  maru::DeviceOptions device;
+  device.precision = precisions.at(precision);
   std::vector<std::unique_ptr<maru::Device>> devices;
-  devices.push_back(maru::open_device(device_name, {}));
+  devices.push_back(maru::open_device(device_name, device));
   if (!devices[0]->is_host()) devices.push_back(maru::open_device("cpu", {}));
   std::vector<const maru::Device*> list;
-  for (const auto& device : devices) list.push_back(device.get());
+  for (const auto& one : devices) list.push_back(one.get());
   maru::TrainerOptions options;
-  options.training.losses = {{"training loss", 1}};
+  options.precision = device.precision;
+  for (const maru::CaffeLoss& loss : imported.losses)
+    options.training.losses.push_back({loss.value, loss.weight});
   options.solver.momentum = 0.9;
   const auto plan_start = Clock::now();
-  maru::Trainer trainer(std::move(graph), list, options);
+  maru::Trainer trainer(std::move(imported.graph), list, options);
   const double plan_seconds = seconds_since(plan_start);
 
   std::mt19937 random(1);
   std::uniform_real_distribution<float> draw(-120, 130);
   std::vector<double> passes, steps;
   double first = 0, now = 0;
-  std::ranges::generate(trainer.input(trainer.plan().inputs[0].name), [&] { return draw(random); });
+  std::ranges::generate(trainer.input(imported.data[0].data_top), [&] { return draw(random); });
   for (int i = 0; i < updates; ++i) {
-    const std::span<float> labels = trainer.input("label");
-    for (std::size_t n = 0; n < labels.size(); ++n) labels[n] = static_cast<float>(n);
+    const std::span<float> labels = trainer.input(imported.data[0].label_top);
+    for (std::size_t n = 0; n < labels.size(); ++n) labels[n] = static_cast<float>(n % 100);
     const auto pass_start = Clock::now();
     trainer.pass();
     passes.push_back(seconds_since(pass_start));
-    now = trainer.output("training loss")[0];
+    now = 0;
+    for (const maru::CaffeLoss& loss : imported.losses)
+      now += loss.weight * static_cast<double>(trainer.output(loss.value)[0]);
     if (i == 0) first = now;
     const auto update_start = Clock::now();
     trainer.update(0.001);
@@ -85,22 +119,24 @@ int run(int argc, char** argv) {
   }
   std::size_t copied = trainer.plan().copied_bytes();
   const double pass = maru::measure::median(passes), update = maru::measure::median(steps);
-  std::printf("%s\n",
-              nlohmann::json{{"device", device_name},
-                             {"batch", batch},
-                             {"updates", updates},
-                             {"plan_seconds", plan_seconds},
-                             {"pass_seconds", pass},
-                             {"update_seconds", update},
-                             {"images_per_second", static_cast<double>(batch) / (pass + update)},
-                             {"state_bytes", trainer.state_bytes()},
-                             {"arena_bytes", trainer.arena_bytes()},
-                             {"copied_bytes", copied},
-                             {"steps", trainer.plan().steps.size()},
-                             {"first_loss", first},
-                             {"last_loss", now}}
-                  .dump()
-                  .c_str());
+  std::printf("%s\n", nlohmann::json{{"device", device_name},
+                                     {"precision", precision},
+                                     {"batch", *import.batch},
+                                     {"updates", updates},
+                                     {"plan_seconds", plan_seconds},
+                                     {"pass_seconds", pass},
+                                     {"update_seconds", update},
+                                     {"images_per_second",
+                                      static_cast<double>(*import.batch) / (pass + update)},
+                                     {"state_bytes", trainer.state_bytes()},
+                                     {"arena_bytes", trainer.arena_bytes()},
+                                     {"copied_bytes", copied},
+                                     {"steps", trainer.plan().steps.size()},
+                                     {"first_loss", first},
+                                     {"last_loss", now}}
+                          .dump()
+                          .c_str());
+  if (most_steps > 0) print_steps(trainer, most_steps);
   return 0;
 }
 

@@ -352,6 +352,50 @@ TEST(Trainer, ParametersOfAllKinds) {
   }
 }
 
+// A test net has no weights of its own, and sees each update.
+TEST(Trainer, EvaluationsReadWhatIsTrained) {
+  TrainerOptions options;
+  options.training = two_losses();
+  const auto devices = open_all("cpu");
+  Trainer trainer(small_inception(), listed(devices), options);
+  const std::size_t states = trainer.state_bytes();
+  const auto evaluation = trainer.evaluation(small_inception());
+  EXPECT_EQ(trainer.state_bytes(), states);
+  std::mt19937 random(5);
+  const Batch looked = draw_batch(random);
+  for (int update = 0; update < 2; ++update) {
+    const Batch batch = draw_batch(random);
+    std::ranges::copy(batch.data, trainer.input("data").begin());
+    std::ranges::copy(batch.label, trainer.input("label").begin());
+    trainer.pass();
+    trainer.update(0.05);
+    std::ranges::copy(looked.data, evaluation->input("data").begin());
+    std::ranges::copy(looked.label, evaluation->input("label").begin());
+    evaluation->run();
+    Graph network = small_inception();
+    for (std::size_t v = 0; v < network.values().size(); ++v) {
+      Value& value = network.value(ValueId(static_cast<std::uint32_t>(v)));
+      if (value.constant)
+        value.constant =
+            std::make_shared<const Constant>(value.desc.shape, state_of(trainer, value.name));
+    }
+    std::vector<std::vector<double>> inputs;
+    for (const ValueId id : network.inputs)
+      inputs.push_back(doubles(network.value(id).name == "data" ? looked.data : looked.label));
+    const Values<double> values = interpret<double>(network, inputs);
+    for (const ValueId id : network.outputs) {
+      const std::string& name = network.value(id).name;
+      EXPECT_NEAR(evaluation->output(name)[0], values[static_cast<std::size_t>(id)][0], 1e-4) << name;
+    }
+  }
+  Graph other = small_inception();
+  for (std::size_t v = 0; v < other.values().size(); ++v) {
+    Value& value = other.value(ValueId(static_cast<std::uint32_t>(v)));
+    if (value.name == "classifier/bias") value.name = "classifier/weight";
+  }
+  EXPECT_THROW(trainer.evaluation(other), Error);
+}
+
 TEST(Trainer, SaysWhatCannotBeTrained) {
   const auto devices = open_all("cpu");
   const auto expected = [&](Graph graph, const TrainingOptions& training) -> std::string {

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstring>
 #include <protozero/pbf_reader.hpp>
 #include <protozero/pbf_writer.hpp>
@@ -214,10 +215,10 @@ void write_whole(const std::filesystem::path& path, std::string_view bytes) {
   const int failed = errno;
   const bool closed = ::close(fd) == 0;
   if (good && closed && ::rename(temporary.c_str(), path.c_str()) == 0) return;
-  if (!good) errno = failed;
-  Error error = system_error(path.string(), "a file that can be written", "room on the disk");
+  const int why = good ? errno : failed;
   ::unlink(temporary.c_str());
-  throw error;
+  errno = why;
+  throw system_error(path.string(), "a file that can be written", "room on the disk");
 }
 
 }  // namespace

@@ -5,8 +5,9 @@
 #include <lmdb.h>
 #include <zlib.h>
 
+#include <algorithm>
+#include <cstddef>
 #include <cstdint>
-#include <cstring>
 #include <filesystem>
 #include <protozero/pbf_writer.hpp>
 #include <string>
@@ -30,7 +31,8 @@ inline std::string zip(const std::vector<std::pair<std::string, std::string>>& f
   const auto number = [](std::string& to, std::uint64_t value, int bytes) {
     for (int i = 0; i < bytes; ++i) to += static_cast<char>(value >> (8 * i) & 0xFF);
   };
-  for (const auto& [name, content] : files) {
+  for (const auto& file : files) {
+    const std::string &name = file.first, &content = file.second;
     std::string stored = content;
     if (options.deflate) {
       z_stream stream{};
@@ -110,7 +112,7 @@ inline std::string tar_entry(std::string_view name, std::string_view content, ch
                              std::string_view prefix = {}) {
   std::string header(512, '\0');
   const auto put = [&](std::size_t at, std::string_view text) {
-    std::memcpy(header.data() + at, text.data(), text.size());
+    std::copy(text.begin(), text.end(), header.begin() + static_cast<std::ptrdiff_t>(at));
   };
   put(0, name.substr(0, 100));
   put(100, "0000644");

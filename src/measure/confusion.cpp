@@ -70,7 +70,7 @@ class Figure {
         const double middle = cell * (static_cast<double>(i) + 0.5);
         const std::string name = name_of(confusion_, order[i], 26);
         svg_.text(left_ - 6, kTop + middle + 4, "small end", name);
-        svg_.down(left_ + middle + 4, kTop + kMap + 122, "small", name_of(confusion_, order[i], 18));
+        svg_.down(left_ + middle + 4, kTop + kMap + 8, "small end", name_of(confusion_, order[i], 18));
       }
     } else {
       svg_.text(left_, kTop + kMap + 20, "small soft",

@@ -85,7 +85,7 @@ class Drawing {
         for (const auto& point : curve.points) range.add(point.first);
       }
     }
-    x_ = range.is_empty() ? axis_over(0, 1, 8) : axis_over(range.low, range.high, 8);
+    x_ = range.is_empty() ? axis_over(0, 1, 10) : axis_over(range.low, range.high, 10);
     double top = kTop;
     for (const CurvePanel& panel : panels_) {
       draw(panel, top, &panel == &panels_.back(), x_name);

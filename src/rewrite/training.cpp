@@ -50,7 +50,9 @@ class Building {
       if (identity == nullptr || identity->reason != Identity::Reason::dropout) continue;
       if (!step) step = graph_.add_input("step", {DType::f32, {1}});
       Node& changed = graph_.node(NodeId(static_cast<std::uint32_t>(n)));
-      changed.op = Dropout{identity->ratio, static_cast<std::int64_t>(n)};
+      // Layers below, the caller's seed above; 0 is its layer alone.
+      const std::uint64_t seed = (options_.seed << 20) ^ n;
+      changed.op = Dropout{identity->ratio, static_cast<std::int64_t>(seed)};
       changed.src.push_back(*step);
       try {
         changed.op.infer(graph_.descs(changed.src));

@@ -41,6 +41,7 @@ struct TrainingOptions {
   std::function<std::pair<double, double>(std::string_view name)> rates = [](std::string_view) {
     return std::pair{1.0, 1.0};
   };
+  std::uint64_t seed = 0;  // of what dropout drops; the lower 44 bits of it
   // Gradients are added to what their states hold (Caffe: iter_size above 1) instead of replacing it.
   bool accumulate = false;
   // All gradients are times a number, the new input "loss scale" of one element, so that those that are

@@ -56,6 +56,11 @@ void PlannedRun::run() {
   executor_->run();
 }
 
+void PlannedRun::run_step(std::size_t step, std::size_t times) {
+  views_.clear();
+  executor_->run_step(step, times);
+}
+
 void PlannedRun::settle() {
   views_.clear();
   executor_->queue().finish();

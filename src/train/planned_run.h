@@ -31,6 +31,8 @@ class PlannedRun {
   // is no more.
   std::span<std::byte> input_bytes(std::string_view name, std::size_t bytes);
   void run();
+  // One step of the plan alone, for measuring.
+  void run_step(std::size_t step, std::size_t times);
 
   // Nobody looks at anything, and all that was run is done.
   void settle();

@@ -14,7 +14,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::string_view kUpdates = "updates", kSamples = "samples", kSeed = "seed",
-                           kLosses = "losses";
+                           kLosses = "losses", kScale = "loss scale", kGood = "good";
 
 std::vector<std::int64_t> extents_of(const Shape& shape) { return {shape.begin(), shape.end()}; }
 
@@ -127,7 +127,7 @@ std::optional<fs::path> newest_snapshot(const std::string& prefix) {
 
 SnapshotFiles write_snapshot(const std::string& prefix, const Imported& network, const Trainer& trainer,
                              const CaffeSolver& solver, const TrainingPosition& position) {
-  const SnapshotFiles files = snapshot_files(prefix, position.iteration);
+  SnapshotFiles files = snapshot_files(prefix, position.iteration);
   SolverState state;
   state.iteration = position.iteration;
   state.learned_net = files.weights.string();
@@ -139,6 +139,10 @@ SnapshotFiles write_snapshot(const std::string& prefix, const Imported& network,
   state.extras[std::string(kUpdates)] = fmt::format("{}", position.updates);
   state.extras[std::string(kSamples)] = fmt::format("{}", position.samples);
   state.extras[std::string(kSeed)] = fmt::format("{}", position.seed);
+  if (position.scale) {
+    state.extras[std::string(kScale)] = fmt::format("{}", position.scale->scale);
+    state.extras[std::string(kGood)] = fmt::format("{}", position.scale->good);
+  }
   state.extras[std::string(kLosses)] = bytes_of(position.losses);
   if (files.weights.has_parent_path()) {
     std::error_code none;  // what cannot be made cannot be written to, which is said then
@@ -173,6 +177,9 @@ Snapshot read_snapshot(const fs::path& file) {
   position.updates = number_or(state, kUpdates, state.iteration, file);
   position.samples = number_or(state, kSamples, std::int64_t{-1}, file);
   position.seed = number_or(state, kSeed, std::uint64_t{0}, file);
+  if (state.extras.contains(kScale))
+    position.scale = LossScale{number_or(state, kScale, LossScale::kFirst, file),
+                               number_or(state, kGood, std::int64_t{0}, file)};
   if (const auto losses = state.extras.find(kLosses); losses != state.extras.end())
     position.losses = doubles_in(losses->second);
   return snapshot;
@@ -204,6 +211,7 @@ void restore(const Snapshot& snapshot, const Imported& network, Trainer& trainer
       trainer.states().write(parameter->memory(i / params.size()), history[i].values);
   }
   trainer.set_updates(snapshot.position.updates);
+  if (snapshot.position.scale) trainer.set_loss_scale(*snapshot.position.scale);
 }
 
 }  // namespace maru

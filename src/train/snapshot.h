@@ -22,7 +22,8 @@ struct TrainingPosition {
   std::int64_t updates = 0;    // that changed something; Adam counts these
   std::int64_t samples = 0;    // position in the stream of data
   std::uint64_t seed = 0;
-  std::deque<double> losses{};  // the last ones, over which the displayed loss is the mean
+  std::optional<LossScale> scale{};  // none: it was not trained in half precision
+  std::deque<double> losses{};       // the last ones, over which the displayed loss is the mean
 };
 
 struct SnapshotFiles {

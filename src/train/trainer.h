@@ -87,6 +87,8 @@ class Trainer {
   std::size_t arena_bytes() const;
   std::size_t memory_bytes() const;  // arenas, frozen parameters, inputs and outputs
   const Plan& plan() const;          // of the gradients
+  // One step of that plan alone, after a pass, so many times: for measuring. No way to go on from.
+  void run_step(std::size_t step, std::size_t times) { gradients_->run_step(step, times); }
 
  private:
   bool are_losses_finite();

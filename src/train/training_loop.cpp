@@ -15,9 +15,6 @@ double since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
-// Updates in a row that change nothing, after which no loss scale will help.
-constexpr std::int64_t kMostSkippedInRow = 200;
-
 TrainingFacts::Net facts_of(const FedNetwork& network) {
   return {network.source, network.data->size(), network.loader.batch, network.figures()};
 }
@@ -56,6 +53,7 @@ TrainerOptions TrainingLoop::trainer_options() const {
   TrainerOptions options;
   for (const CaffeLoss& loss : network_.imported.losses)
     options.training.losses.push_back({loss.value, loss.weight});
+  options.training.seed = position_.seed;
   options.training.rates = [&rates = network_.imported.rates](std::string_view name) {
     const auto found = rates.find(name);
     return found == rates.end() ? std::pair{1.0, 1.0} : found->second;
@@ -66,6 +64,7 @@ TrainerOptions TrainingLoop::trainer_options() const {
   options.solver.delta = solver.delta;
   options.solver.rms_decay = solver.rms_decay;
   options.policy = options_.policy;
+  options.precision = options_.precision;
   options.passes = solver.iter_size;
   options.clip_gradients = solver.clip_gradients;
   (solver.regularization == CaffeSolver::Regularization::l1 ? options.l1_decay : options.l2_decay) =
@@ -170,6 +169,8 @@ class TrainingLoop::Running {
     if (loop_.options_.prefix.empty() || saved_at_ == position_.iteration) return;
     const Clock::time_point start = Clock::now();
     position_.updates = trainer_.updates();
+    position_.scale.reset();
+    if (loop_.options_.precision == Precision::fp16) position_.scale = trainer_.loss_scale();
     try {
       outcome_.snapshot =
           write_snapshot(loop_.options_.prefix, loop_.network_.imported, trainer_, solver_, position_);
@@ -235,13 +236,10 @@ class TrainingLoop::Running {
     const Clock::time_point start = Clock::now();
     const double norm = trainer_.update(learning_rate(solver_, position_.iteration));
     busy_ += since(start);
-    if (std::isfinite(norm)) {
-      skipped_in_row_ = 0;
-    } else {
-      // With a loss scale, a step that overflows is left out now and then.
+    if (!std::isfinite(norm)) {
+      // With a loss scale, an update is left out now and then; that it was too large is no failure.
+      if (!trainer_.was_overflow()) return diverged("the norm of the gradients", norm);
       ++skipped_;
-      if (loop_.options_.precision != Precision::fp16 || ++skipped_in_row_ > kMostSkippedInRow)
-        return diverged("the norm of the gradients", norm);
     }
     ++position_.iteration;
     outcome_.last = figures();
@@ -251,7 +249,14 @@ class TrainingLoop::Running {
 
   bool diverged(std::string_view what, double value) {
     outcome_.ended = TrainingOutcome::Ended::diverged;
-    outcome_.diverged = fmt::format("{} at iteration {} is {}", what, position_.iteration, value);
+    const std::string shown = std::isnan(value) ? "no number (NaN)" : fmt::format("{}", value);
+    outcome_.diverged = fmt::format("{} at iteration {} is {}", what, position_.iteration, shown);
+    try {
+      if (const std::optional<FirstBad> bad = trainer_.find_first_bad())
+        outcome_.diverged += fmt::format(", which began with the {}", bad->str());
+    } catch (const Error& error) {
+      outcome_.diverged += fmt::format(" (where it began could not be found: {})", error.what());
+    }
     return false;
   }
 
@@ -294,6 +299,7 @@ class TrainingLoop::Running {
       now.eta_seconds = (all_busy_ + busy_) / static_cast<double>(done) *
                         static_cast<double>(solver_.max_iter - position_.iteration);
     now.skipped = skipped_;
+    if (loop_.options_.precision == Precision::fp16) now.loss_scale = trainer_.loss_scale().scale;
     return now;
   }
 
@@ -306,7 +312,7 @@ class TrainingLoop::Running {
   TrainingOutcome outcome_;
   const Clock::time_point start_ = Clock::now();
   const std::int64_t first_ = position_.iteration;
-  std::int64_t saved_at_ = -1, images_ = 0, skipped_ = 0, skipped_in_row_ = 0;
+  std::int64_t saved_at_ = -1, images_ = 0, skipped_ = 0;
   // Seconds: in passes and updates, and in it waiting for photos, since the last display; before it.
   double busy_ = 0, waited_ = 0, all_busy_ = 0;
 };

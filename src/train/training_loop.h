@@ -56,6 +56,7 @@ struct TrainingFigures {
   double images_per_second = 0;   // of training alone, since the last figures
   double data_wait = 0;           // the share of that time in which it waited for photos
   double eta_seconds = 0;         // until max_iter
+  double loss_scale = 0;          // in fp16; 0: there is none
   std::int64_t skipped = 0;       // updates without effect so far: gradients were not finite
   std::vector<std::pair<std::string, double>> outputs;  // of the last pass; only when displayed
 };

@@ -23,7 +23,7 @@ import zlib
 MARU = ""
 TINY_MODEL = ""
 SHARED = pathlib.Path(os.environ.get("MARU_SHARED") or pathlib.Path(__file__).resolve().parents[3] / "shared")
-VERBS = ["classify", "run", "info", "plan", "pack", "profile", "devices", "bench"]
+VERBS = ["classify", "run", "info", "plan", "pack", "profile", "devices", "bench", "train", "test"]
 RED, GREEN, BLUE, BLACK = (255, 0, 0), (0, 255, 0), (0, 0, 255), (0, 0, 0)
 
 

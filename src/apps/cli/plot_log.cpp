@@ -99,7 +99,7 @@ class PlotLog final : public Verb {
     for (std::size_t c = 0; c < curves.columns.size(); ++c) {
       const std::string& column = curves.columns[c];
       if (!is_wanted(column)) continue;
-      Curve curve{files_.size() > 1 ? run + ": " + column : column, {}};
+      Curve curve{files_.size() > 1 ? fmt::format("{}: {}", run, column) : column, {}};
       for (const auto& row : curves.rows) {
         if (row[c]) curve.points.emplace_back(*row[0], *row[c]);
       }

@@ -42,8 +42,8 @@ class Test final : public Verb {
         "what is taken for what. A photo that cannot be read is reported and left out.",
         std::initializer_list<std::string_view>{
             "test --model models/googlenet --data photos/val",
-            "test --model deploy.prototxt --weights snap_iter_4000.caffemodel --data val.txt "
-            "--data-root photos --batch 64 --html result.html"});
+            "test --model deploy.prototxt -w snap_iter_4000.caffemodel --data val.txt --html "
+            "page.html"});
     flags_.add_model(*line);
     flags_.add_weights(*line);
     flags_.add_labels(*line);

@@ -106,8 +106,8 @@ class Train final : public Verb {
                               policy_);
     line.choice<Precision>(
         "--precision",
-        "fp32; tf32: products are rounded where the device has units for that; fp16: data in\n"
-        "half precision, weights and sums in single, with a loss scale. Default: fp32.",
+        "fp32; tf32: products are rounded where the device has units for that; fp16: data\n"
+        "in half precision, weights and sums in single, with a loss scale. Default: fp32.",
         {{"fp32", Precision::fp32}, {"tf32", Precision::tf32}, {"fp16", Precision::fp16}}, precision_);
     line.integer("--threads", "Threads that decode photos; 0: one a core. Default: 0.", threads_, 0,
                  1024);
@@ -115,8 +115,8 @@ class Train final : public Verb {
     line.integer("--max-iter", "Updates altogether, instead of the solver's max_iter.", max_iter_, 1,
                  1000000000);
     line.text("--stop-after", "TIME",
-              "Stop with a snapshot after so long, counted from the start of the program: 9m, 90s,\n"
-              "1h30m.",
+              "Stop with a snapshot after so long, counted from the start of the program: 9m,\n"
+              "90s, 1h30m.",
               stop_after_);
     line.text("--prefix", "PATH", "Of snapshots, instead of the solver's snapshot_prefix.", prefix_);
     line.integer("--seed", "Instead of the solver's random_seed. Default: another each time.", seed_, 0,

@@ -4,6 +4,7 @@
 
 #include <cmath>
 #include <ctime>
+#include <utility>
 
 #include "apps/cli/train_words.h"
 #include "base/error.h"
@@ -80,9 +81,16 @@ TrainReport::TrainReport(Output& out, TrainReportOptions options)
 void TrainReport::say(const std::string& line) {
   if (options_.json) {
     complain(line);
-  } else {
-    out_.write(line + '\n');
-    out_.flush();
+  } else if (is_heard_) {
+    try {
+      out_.write(line + '\n');
+      out_.flush();
+    } catch (const ReaderGone&) {  // whoever read has gone; training is not for them alone
+      is_heard_ = false;
+    } catch (const Error& error) {
+      is_heard_ = false;
+      complain(error.what());
+    }
   }
   if (log_.is_open()) log_ << now() << "  " << line << std::endl;
 }
@@ -121,7 +129,7 @@ void TrainReport::begin(const TrainingFacts& facts, const CaffeSolver& solver, s
       for (const std::string& name : facts.tests[i].figures)
         columns.push_back(test_name(i) + "/" + name);
     }
-    columns.insert(columns.end(), {"images/s", "waited", "skipped"});
+    columns.insert(columns.end(), {"images/s", "waited", "skipped", "loss scale"});
     csv_ = std::make_unique<CurveFile>(
         options_.csv, columns, is_resumed ? std::optional(facts.position.iteration) : std::nullopt);
   }
@@ -173,8 +181,12 @@ void TrainReport::ran(const TrainingFigures& figures) {
 
 void TrainReport::keep(const TrainingFigures& at, std::vector<std::pair<std::string, double>> values) {
   const CurvePoint point{at.iteration, at.epoch, at.seconds, std::move(values)};
-  if (csv_) csv_->add(point);
-  if (events_) events_->add(point.iteration, point.values);
+  try {
+    if (csv_) csv_->add(point);
+    if (events_) events_->add(point.iteration, point.values);
+  } catch (const Error& error) {  // a full disk costs figures, no training
+    if (!std::exchange(is_curve_broken_, true)) complain(error.what());
+  }
 }
 
 void TrainReport::displayed(const TrainingFigures& figures) {
@@ -183,6 +195,7 @@ void TrainReport::displayed(const TrainingFigures& figures) {
   values.emplace_back("images/s", figures.images_per_second);
   values.emplace_back("waited", figures.data_wait);
   values.emplace_back("skipped", static_cast<double>(figures.skipped));
+  if (figures.loss_scale > 0) values.emplace_back("loss scale", figures.loss_scale);
   keep(figures, std::move(values));
   const std::string line =
       progress_of(figures, max_iter_) +
@@ -245,7 +258,9 @@ int TrainReport::end(const TrainingOutcome& outcome) {
     if (!outcome.diverged.empty()) all["diverged"] = outcome.diverged;
     print_json(out_, all);
   }
-  return outcome.ended == TrainingOutcome::Ended::diverged || outcome.is_unsaved ? 1 : 0;
+  if (is_curve_broken_) complain("figures are missing in the curves: see above");
+  const bool has_failed = outcome.ended == TrainingOutcome::Ended::diverged || outcome.is_unsaved;
+  return has_failed || is_curve_broken_ ? 1 : 0;
 }
 
 }  // namespace maru::cli

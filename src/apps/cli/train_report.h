@@ -60,6 +60,8 @@ class TrainReport final : public TrainingObserver {
   std::unique_ptr<EventFile> events_;
   TrainingFacts facts_;
   std::int64_t max_iter_ = 0;
+  bool is_heard_ = true;  // standard output can be written to
+  bool is_curve_broken_ = false;
   double status_seconds_ = -1;  // when the line was last rewritten
   Json tests_ = Json::array();
   Json plan_;

@@ -33,11 +33,6 @@ class CudaTraining : public ::testing::Test {
  protected:
   CudaTraining() : devices_(devices_of(fake_.module(), {})), host_(open_device("cpu", {})) {}
 
-  // Convolutions and products are another's.
-  static bool is_product(std::string_view op) {
-    return op.starts_with("conv") || op.starts_with("inner_product");
-  }
-
   std::vector<Offer> offers(const Op& op, std::vector<TensorDesc> src,
                             std::vector<bool> constants = {}) const {
     std::vector<TensorDesc> dst = op.infer(src);
@@ -50,15 +45,12 @@ class CudaTraining : public ::testing::Test {
     return devices_.at(0)->offers({op, src, dst, {constant.get(), src.size()}});
   }
 
-  // Of a plan on this device, beside the CPU: what the CPU does, but for products.
+  // Of a plan on this device, beside the CPU: what the CPU does.
   std::vector<std::string> left_to_the_cpu(const Graph& graph) const {
     const std::vector<const Device*> both{devices_.at(0).get(), host_.get()};
     PlanOptions options;
     options.check = true;
-    std::vector<std::string> left =
-        maru::testing::steps_elsewhere(make_plan(graph, both, options).plan);
-    std::erase_if(left, [](const std::string& step) { return is_product(step); });
-    return left;
+    return maru::testing::steps_elsewhere(make_plan(graph, both, options).plan);
   }
 
   void expect_all_planned(Graph graph, const TrainingOptions& training) {
@@ -95,9 +87,7 @@ TEST_F(CudaTraining, HasOffersForEveryLayout) {
     Graph graph = network;
     build_gradients(graph, losses);
     for (const Node& node : graph.nodes()) {
-      if (is_product(node.op.name()) || node.op.as<Identity>() || node.op.as<Reshape>() ||
-          node.op.as<Flatten>())
-        continue;
+      if (node.op.as<Identity>() || node.op.as<Reshape>() || node.op.as<Flatten>()) continue;
       for (const Layout layout : {Layout::any(), Layout::plain(), Layout::channels_last()}) {
         std::vector<TensorDesc> src = graph.descs(node.src), dst = graph.descs(node.dst);
         const auto constant = std::make_unique<bool[]>(src.size());
