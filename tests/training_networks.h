@@ -72,10 +72,10 @@ inline Window window(std::int64_t kernel, std::int64_t stride, std::int64_t pad)
 
 // What GoogLeNet has, small: normalisation, an inception block with a fused activation, an auxiliary
 // loss, dropout.
-inline Graph small_inception() {
-  Network net;
-  const ValueId data = net.graph.add_input("data", {DType::f32, {kBatch, 3, 16, 16}});
-  const ValueId label = net.graph.add_input("label", {DType::f32, {kBatch}});
+inline Graph small_inception(std::int64_t batch = kBatch, unsigned seed = 1) {
+  Network net(seed);
+  const ValueId data = net.graph.add_input("data", {DType::f32, {batch, 3, 16, 16}});
+  const ValueId label = net.graph.add_input("label", {DType::f32, {batch}});
   ValueId at = net.add("conv1", Conv{16, window(5, 2, 2), 1, true, Unary{}}, {data});
   at = net.add("pool1", Pool{Pool::Kind::max, window(3, 2, 0)}, {at});
   at = net.add("norm1", Lrn{5, 0.5, 0.75, 1}, {at});

@@ -81,12 +81,16 @@ struct Absence {
   bool is_broken = false;
 };
 
+class Communicator;  // device/communicator.h
+
 struct DeviceOptions {
   int threads = 0;    // of the CPU; 0: one a core
   bool tune = false;  // compile() takes the fastest variant of a kernel, measured once and kept
   // What networks are meant to be computed in; a device that cannot ignores it, see computes().
   Precision precision = Precision::fp32;
   std::function<void(const Absence&)> report = {};  // told of devices that are not offered
+  // The processes that train together; null: this one is alone. Devices then offer AllReduce over them.
+  std::shared_ptr<Communicator> communicator = {};
 };
 
 struct DeviceModel;  // device/speed.h

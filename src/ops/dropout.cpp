@@ -34,6 +34,7 @@ std::vector<TensorDesc> Dropout::infer(Descs src) const {
   require_operands(src, 2, 2, 1);
   if (!(ratio >= 0 && ratio < 1))
     throw Error("dropout", "a ratio of 0 or more, below 1", fmt::format("{}", ratio), "dropout_ratio");
+  if (first < 0) throw Error("dropout", "a first index of 0 or more", fmt::format("{}", first));
   if (src[1].count() != 1) throw Error("dropout", "a step of one element", src[1].shape.str());
   return {src[0].with(Layout::plain())};
 }
@@ -49,8 +50,9 @@ void Dropout::reference(Views src, Views dst) const {
     const auto step = static_cast<std::uint64_t>(src[1].as<const T>()[0]);
     for (std::int64_t i = 0; i < dst[0].desc.count(); ++i) {
       const auto value = static_cast<double>(src[0].as<const T>()[i]);
-      dst[0].as<T>()[i] =
-          keeps(step, static_cast<std::uint64_t>(i)) ? static_cast<T>(value / (1 - ratio)) : T(0);
+      dst[0].as<T>()[i] = keeps(step, static_cast<std::uint64_t>(first + i))
+                              ? static_cast<T>(value / (1 - ratio))
+                              : T(0);
     }
   });
 }
@@ -73,6 +75,9 @@ Operator dropout_operator() {
   add("none", f32({3, 10}), {0, 0});
   add("0.7 of halves", f16({2, 19, 3, 5}), {0.7, 1});
   add("matrix of halves", f16({5, 24}), {0.5, 3});
+  add("a part of a batch", f32({2, 37}), {0.5, 7, 2 * 37 + (std::int64_t{1} << 33)});
+  add("images of a batch", f32({3, 16, 5, 7}), {0.4, 9, 3 * 16 * 5 * 7});
+  add("a part in halves", f16({2, 40}), {0.5, 7, 83});
   return op;
 }
 

@@ -16,14 +16,17 @@ struct Dropout {
 
   double ratio = 0.5;     // 0 or more, below 1
   std::int64_t seed = 0;  // differs between the layers of a network
+  // The index of the first element: data may be a part of a batch whose others are elsewhere.
+  std::int64_t first = 0;
 
   template <class Self, class V>
   static void fields(Self& self, V&& visit) {
     visit("ratio", self.ratio);
     visit("seed", self.seed);
+    visit("first", self.first);
   }
 
-  // Whether the element is kept.
+  // Whether the element is kept; its index is that of the data's element and `first`.
   bool keeps(std::uint64_t step, std::uint64_t index) const;
 
   std::vector<TensorDesc> infer(Descs src) const;

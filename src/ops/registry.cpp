@@ -1,6 +1,7 @@
 #include <vector>
 
 #include "base/text.h"
+#include "ops/all_reduce.h"
 #include "ops/batch_norm.h"
 #include "ops/batch_norm_grad.h"
 #include "ops/batch_norm_training.h"
@@ -38,6 +39,7 @@ namespace maru {
 std::span<const Operator> all_operators() {
   static const std::vector<Operator> operators{
       accuracy_operator(),
+      all_reduce_operator(),
       batch_norm_operator(),
       batch_norm_grad_operator(),
       batch_norm_training_operator(),

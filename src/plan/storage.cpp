@@ -98,6 +98,8 @@ class Sharing {
     const bool is_one = unify(state.end, state.begin, 0);
     member(state.end).written = true;
     if (is_one) program_.tensors[state.end].state = true;
+    // What nobody reads may be written over before.
+    if (is_one && readers_[state.begin].empty()) member(state.begin).written = false;
     return is_one;
   }
 
@@ -309,7 +311,11 @@ class Sharing {
 
   void work_in_place(const Instruction& instruction) {
     if (instruction.kind != Instruction::Kind::kernel || !instruction.offer.in_place) return;
-    const TensorIndex src = instruction.src[0], dst = instruction.dst[0];
+    for (std::size_t i = 0; i < std::min(instruction.src.size(), instruction.dst.size()); ++i)
+      write_over(instruction.src[i], instruction.dst[i]);
+  }
+
+  void write_over(TensorIndex src, TensorIndex dst) {
     const ProgramTensor& tensor = program_.tensors[src];
     if (tensor.input || tensor.output || tensor.state || readers_[src].size() != 1) return;
     if (program_.tensors[dst].desc != tensor.desc) return;

@@ -22,7 +22,10 @@ std::size_t index(ValueId id) { return static_cast<std::size_t>(id); }
 
 class Building {
  public:
-  Building(Graph& graph, const TrainingOptions& options) : graph_(graph), options_(options) {}
+  Building(Graph& graph, const TrainingOptions& options)
+      : graph_(graph),
+        options_(options),
+        buckets_(graph, options.accumulate ? 1 : options.ranks, options.bucket_bytes) {}
 
   std::vector<Parameter> run() {
     drop_at_random();
@@ -32,7 +35,11 @@ class Building {
     gradients_.resize(graph_.values().size());
     const std::size_t count = graph_.nodes().size();  // of the network
     seed();
-    for (std::size_t n = count; n-- > 0;) backward(NodeId(static_cast<std::uint32_t>(n)));
+    for (std::size_t n = count; n-- > 0;) {
+      backward(NodeId(static_cast<std::uint32_t>(n)));
+      collect(n);
+    }
+    buckets_.close();
     keep_gradients();
     graph_.tidy();
     return std::move(parameters_);
@@ -52,7 +59,8 @@ class Building {
       Node& changed = graph_.node(NodeId(static_cast<std::uint32_t>(n)));
       // Layers below, the caller's seed above; 0 is its layer alone.
       const std::uint64_t seed = (options_.seed << 20) ^ n;
-      changed.op = Dropout{identity->ratio, static_cast<std::int64_t>(seed)};
+      const std::int64_t elements = graph_.value(changed.src[0]).desc.count();
+      changed.op = Dropout{identity->ratio, static_cast<std::int64_t>(seed), options_.rank * elements};
       changed.src.push_back(*step);
       try {
         changed.op.infer(graph_.descs(changed.src));
@@ -85,6 +93,7 @@ class Building {
         const ValueId state = graph_.add_state(name, {DType::f32, constant->desc().shape});
         parameters_.push_back({name, constant->desc().shape, constant, rate, decay});
         states_.push_back(state);
+        first_readers_.push_back(n);
         state_of[constant.get()] = state;
         graph_.node(id).src[i] = state;
       }
@@ -180,11 +189,21 @@ class Building {
     }
   }
 
+  // The gradients of parameters that no earlier node reads are whole.
+  void collect(std::size_t node) {
+    means_.resize(parameters_.size());
+    for (std::size_t p = 0; p < parameters_.size(); ++p) {
+      if (first_readers_[p] != node) continue;
+      if (const auto gradient = total(states_[p]))
+        buckets_.add(*gradient, [this, p](ValueId mean) { means_[p] = mean; });
+    }
+  }
+
   void keep_gradients() {
     // The last layer's come first, so that each is added as soon as it is there.
     for (std::size_t p = parameters_.size(); p-- > 0;) {
       const Parameter& parameter = parameters_[p];
-      std::optional<ValueId> gradient = total(states_[p]);
+      std::optional<ValueId> gradient = means_[p];
       if (!gradient)
         throw Error(parameter.name, "a loss that depends on it", "none",
                     "lr_mult: 0, or a loss behind that layer");
@@ -201,8 +220,11 @@ class Building {
   Graph& graph_;
   const TrainingOptions& options_;
   std::vector<Parameter> parameters_;
+  GradientBuckets buckets_;
   std::vector<Statistic> statistics_;
   std::vector<ValueId> states_;                  // per parameter
+  std::vector<std::size_t> first_readers_;       // per parameter: the node
+  std::vector<std::optional<ValueId>> means_;    // per parameter: its gradient, over all ranks
   std::vector<bool> depends_;                    // per value of the network
   std::vector<std::vector<ValueId>> gradients_;  // per value: of those that read it
 };
@@ -217,7 +239,8 @@ std::vector<Parameter> build_gradients(Graph& graph, const TrainingOptions& opti
   return parameters;
 }
 
-Graph build_update(const std::vector<Parameter>& parameters, const Update& solver, bool clears) {
+Graph build_update(const std::vector<Parameter>& parameters, const Update& solver, bool clears,
+                   int ranks) {
   Graph graph;
   graph.name = "update";
   const ValueId controls = graph.add_input("controls", {DType::f32, {Update::kControls}});
@@ -226,11 +249,15 @@ Graph build_update(const std::vector<Parameter>& parameters, const Update& solve
     return graph.node(id).dst[0];
   };
   std::vector<ValueId> gradients, squares;
-  for (const Parameter& parameter : parameters) {
+  for (const Parameter& parameter : parameters)
     gradients.push_back(graph.add_state(parameter.gradient(), {DType::f32, parameter.shape}));
+  GradientBuckets buckets(graph, ranks, GradientBuckets::kBytes);
+  for (ValueId& gradient : gradients)
+    buckets.add(gradient, [&gradient](ValueId mean) { gradient = mean; });
+  buckets.close();
+  for (std::size_t p = 0; p < parameters.size(); ++p)
     squares.push_back(
-        add(parameter.gradient() + "/square", Reduce{0, 0}, {gradients.back(), gradients.back()}));
-  }
+        add(parameters[p].gradient() + "/square", Reduce{0, 0}, {gradients[p], gradients[p]}));
   const ValueId sum =
       squares.size() == 1 ? squares[0] : add("gradient squares", Eltwise{}, std::move(squares));
   const ValueId norm = add("gradient norm", Unary{Unary::Kind::power, 0.5}, {sum});

@@ -12,6 +12,7 @@
 #include "graph/graph.h"
 #include "ops/update.h"
 #include "rewrite/batch_statistics.h"
+#include "rewrite/gradient_buckets.h"
 
 namespace maru {
 
@@ -44,6 +45,11 @@ struct TrainingOptions {
   std::uint64_t seed = 0;  // of what dropout drops; the lower 44 bits of it
   // Gradients are added to what their states hold (Caffe: iter_size above 1) instead of replacing it.
   bool accumulate = false;
+  // Of several processes that train together, each with its share of a batch: gradients become their
+  // means over all of them while the others are computed (GradientBuckets), unless they are added up:
+  // then that is the update's. Dropout drops as in the whole batch, of which this has the part `rank`.
+  int rank = 0, ranks = 1;
+  std::int64_t bucket_bytes = GradientBuckets::kBytes;
   // All gradients are times a number, the new input "loss scale" of one element, so that those that are
   // small do not vanish in half precision (Micikevicius et al., Mixed Precision Training, 2018). Losses
   // are as they were. Whoever updates divides by it: Update::kFactor.
@@ -61,9 +67,11 @@ std::vector<Parameter> build_gradients(Graph& graph, const TrainingOptions& opti
                                        std::vector<Statistic>* statistics = nullptr);
 
 // Reads the gradients and updates the parameters. Input: "controls" (ops/update.h). With `clears`,
-// gradients are zero afterwards, for accumulating. Output: "gradient norm", the root of the sum of the
-// squares of all gradients before the update.
-Graph build_update(const std::vector<Parameter>& parameters, const Update& solver, bool clears);
+// gradients are zero afterwards, for accumulating. Of several ranks the mean of what they have is
+// taken. Output: "gradient norm", the root of the sum of the squares of all gradients before the
+// update.
+Graph build_update(const std::vector<Parameter>& parameters, const Update& solver, bool clears,
+                   int ranks = 1);
 
 // The network reads states instead of the constants that are called as them: a test net then runs on
 // what is being trained. `state` gives the shape of a state, nothing where there is none of that name.

@@ -6,7 +6,9 @@
 #include <thread>
 
 #include "base/error.h"
+#include "ops/all_reduce.h"
 #include "rewrite/rewrite.h"
+#include "train/agreement.h"
 
 namespace maru {
 
@@ -39,6 +41,15 @@ void fuse(Graph& network) {
   fuse_activations(network, log);
 }
 
+// Each rank's gradients are its own: where they are not finite is looked for by one alone.
+Graph without_ranks(Graph graph) {
+  for (std::size_t n = 0; n < graph.nodes().size(); ++n) {
+    Node& node = graph.node(NodeId(static_cast<std::uint32_t>(n)));
+    if (is_shared(node.op)) node.op = AllReduce{};
+  }
+  return graph;
+}
+
 bool are_finite(std::span<const float> values) {
   return std::ranges::all_of(values, [](float value) { return std::isfinite(value); });
 }
@@ -52,9 +63,18 @@ Trainer::Trainer(Graph network, std::span<const Device* const> devices, const Tr
                 "iter_size");
   TrainingOptions training = options.training;
   training.accumulate = options.passes > 1;
+  const int ranks = options.communicator ? options.communicator->ranks() : 1;
+  training.ranks = ranks;
+  training.rank = options.communicator ? options.communicator->rank() : 0;
   training.scaled = is_scaled();
+  const std::string as_given = ranks > 1 ? network.print() : "";
   fuse(network);
   parameters_ = build_gradients(network, training, &statistics_);
+  // Of constants, those that are trained are rank 0's in the end, and no constants any more.
+  if (ranks > 1)
+    require_same(*options.communicator, "network and options",
+                 as_given + described() + checksums(network),
+                 "starting all ranks with the same files and options");
   if (is_scaled()) {
     to_half_precision(network, *devices_[0], notes_);
   } else {
@@ -62,15 +82,46 @@ Trainer::Trainer(Graph network, std::span<const Device* const> devices, const Tr
   }
   graph_ = std::move(network);
   gradients_ = std::make_unique<PlannedRun>(graph_, devices_, plan_options(options_), states_);
-  update_ = std::make_unique<PlannedRun>(build_update(parameters_, options.solver, training.accumulate),
-                                         devices_, plan_options(options_), states_);
+  update_ = std::make_unique<PlannedRun>(
+      build_update(parameters_, options.solver, training.accumulate, training.accumulate ? ranks : 1),
+      devices_, plan_options(options_), states_);
   for (const Parameter& parameter : parameters_)
     states_.write(parameter.name, parameter.initial->floats());
   for (const Statistic& statistic : statistics_)
     states_.write(statistic.name, statistic.initial->floats());
+  share();
 }
 
 Trainer::~Trainer() = default;
+
+std::string Trainer::described() const {
+  std::string text =
+      fmt::format("  solver {}, {} passes, clip {}, decay {} {}, in {}\n", Op(options_.solver).key(),
+                  options_.passes, options_.clip_gradients, options_.l2_decay, options_.l1_decay,
+                  to_string(options_.precision), options_.training.seed);
+  for (const Parameter& parameter : parameters_)
+    text += fmt::format("  parameter {}: {}, rate {}, decay {}\n", parameter.name,
+                        parameter.shape.str(), parameter.rate_mult, parameter.decay_mult);
+  return text;
+}
+
+void Trainer::share() {
+  if (!options_.communicator) return;
+  share_states(*options_.communicator, states_);
+  options_.communicator->share(std::as_writable_bytes(std::span(&updates_, 1)));
+  options_.communicator->share(std::as_writable_bytes(std::span(&scale_, 1)));
+}
+
+void Trainer::require_same_states() const {
+  if (!options_.communicator) return;
+  std::vector<std::string> names;
+  for (const Parameter& parameter : parameters_) {
+    names.push_back(parameter.name);
+    for (std::size_t i = 0; i < options_.solver.states(); ++i) names.push_back(parameter.memory(i));
+  }
+  require_same(*options_.communicator, "parameters", checksums(states_, names),
+               "devices of one kind for all ranks, and going on from a snapshot");
+}
 
 std::unique_ptr<PlannedRun> Trainer::evaluation(Graph network) {
   read_states(network, [this](const std::string& name) -> std::optional<Shape> {
@@ -118,12 +169,16 @@ double Trainer::update(double rate) {
   return norm;
 }
 
+// On all ranks: each has losses of its own, and all go on or none.
 bool Trainer::are_losses_finite() {
-  return std::ranges::all_of(options_.training.losses, [&](const WeightedLoss& loss) {
+  const bool are_here = std::ranges::all_of(options_.training.losses, [&](const WeightedLoss& loss) {
     const auto& outputs = gradients_->plan().outputs;
     return std::ranges::find(outputs, loss.value, &Port::name) == outputs.end() ||
            are_finite(output(loss.value));
   });
+  double others = are_here ? 0 : 1;
+  if (options_.communicator) options_.communicator->sum(std::span(&others, 1));
+  return others == 0;
 }
 
 void Trainer::set_loss_scale(const LossScale& scale) {
@@ -147,7 +202,8 @@ std::optional<FirstBad> Trainer::find_first_bad() {
       return FirstBad{FirstBad::Kind::input, port.name};
   }
   std::vector<FirstBad> watched;
-  PlannedRun again(sums_of_results(graph_, watched), devices_, plan_options(options_), states_);
+  PlannedRun again(sums_of_results(without_ranks(graph_), watched), devices_, plan_options(options_),
+                   states_);
   again.copy_inputs(*gradients_);
   again.run();
   const std::vector<Port>& sums = again.plan().outputs;

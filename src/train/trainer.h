@@ -1,5 +1,8 @@
 // Trainer: trains one network on one device: plans the graph of gradients and that of the update once,
 // owns the parameters and the memory of both, and runs them in turns. One thread at a time.
+//
+// Of several ranks each has a Trainer, for its share of every batch; all call pass(), update() and
+// share() in the same order.
 #pragma once
 
 #include <memory>
@@ -8,6 +11,7 @@
 #include <string_view>
 #include <vector>
 
+#include "device/communicator.h"
 #include "plan/planner.h"
 #include "rewrite/training.h"
 #include "run/state_memory.h"
@@ -24,6 +28,9 @@ struct TrainerOptions {
   std::int64_t passes = 1;    // whose gradients are added up before an update (Caffe: iter_size)
   double clip_gradients = 0;  // the norm of all gradients is at most this; 0: as it is
   double l2_decay = 0, l1_decay = 0;
+  // The ranks that train this network together; the devices were opened with it. Null: one alone. It
+  // says `rank` and `ranks` of `training`.
+  std::shared_ptr<Communicator> communicator = {};
   // Of fp16: data and gradients are halves, what they are summed up in, parameters, losses and what the
   // solver remembers are not; and losses are scaled. The devices are opened with it.
   Precision precision = Precision::fp32;
@@ -31,8 +38,9 @@ struct TrainerOptions {
 
 class Trainer {
  public:
-  // `devices` as make_plan() has them; they outlive this. Parameters begin as the network has them.
-  // Throws Error for a network that cannot be trained so, and when there is not enough memory.
+  // `devices` as make_plan() has them; they outlive this. Parameters begin as the network has them, of
+  // several ranks that of rank 0. Throws Error for a network that cannot be trained so, when there is
+  // not enough memory, and on all ranks when networks or options differ between them.
   Trainer(Graph network, std::span<const Device* const> devices, const TrainerOptions& options);
   Trainer(const Trainer&) = delete;
   Trainer& operator=(const Trainer&) = delete;
@@ -59,13 +67,21 @@ class Trainer {
   // The first parameter, input or, in order of the graph, result that is not finite, by the numbers of
   // the last pass, which is run again, watched; nothing where all are finite. After pass() or an
   // update() that has changed nothing, before inputs are written again. Slow: plans, and takes the
-  // memory of a pass beside it. Throws Error where there is not enough.
+  // memory of a pass beside it. Throws Error where there is not enough. Of this rank alone: the others
+  // take no part.
   std::optional<FirstBad> find_first_bad();
 
   // A network that reads what is trained, and changes nothing: constants that are called as states are
   // these states, the others stay. It must not outlive the trainer, and runs between passes. Throws
   // Error as the constructor does, and for a parameter of another shape than the trained one.
   std::unique_ptr<PlannedRun> evaluation(Graph network);
+
+  // All ranks go on from what rank 0 has: states, number of updates and loss scale. To be called when
+  // these were set from outside, by a snapshot. Nothing happens where there is one rank.
+  void share();
+  // Throws Error on all ranks where parameters or what the solver remembers of them are not the same on
+  // all: for when they are written, since ranks that drift apart would else not be noticed.
+  void require_same_states() const;
 
   const std::vector<Parameter>& parameters() const { return parameters_; }
   // What batch normalisation records in each pass: states, for the network as it is used.
@@ -91,6 +107,8 @@ class Trainer {
   void run_step(std::size_t step, std::size_t times) { gradients_->run_step(step, times); }
 
  private:
+  // What has to be the same on all ranks, beside the network.
+  std::string described() const;
   bool are_losses_finite();
   bool is_scaled() const { return options_.precision == Precision::fp16; }
 

@@ -6,6 +6,7 @@
 #include "backends/board/memory.h"
 #include "backends/board/profile.h"
 #include "base/error.h"
+#include "ops/all_reduce.h"
 #include "ops/identity.h"
 #include "ops/preprocess.h"
 
@@ -116,7 +117,7 @@ class BoardDevice final : public Device {
   std::vector<Offer> offers(const Call& call) const override {
     const bool is_copy = call.op.as<Identity>() != nullptr;
     const bool is_photo = call.op.as<Preprocess>() != nullptr && call.dst[0].dtype == DType::f32;
-    if (!is_copy && !is_photo && !all_f32(call)) return {};
+    if ((!is_copy && !is_photo && !all_f32(call)) || is_shared(call.op)) return {};
     if (is_copy && call.dst.size() != 1) return {};
     if (is_copy && !can_copy(call.src[0], call.dst[0])) return {};
     Offer offer;

@@ -46,6 +46,7 @@ class CpuDevice final : public Device {
     const int cores = std::max(1, omp_get_num_procs());
     cpu_.threads = options.threads > 0 ? options.threads : cores;
     cpu_.block = fastest_block();
+    cpu_.communicator = options.communicator;
   }
 
   std::string_view name() const override { return "cpu"; }

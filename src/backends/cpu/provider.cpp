@@ -58,6 +58,7 @@ std::vector<std::unique_ptr<Provider>> providers() {
   all.push_back(conv_training_provider());
   all.push_back(inner_product_training_provider());
   all.push_back(training_provider());
+  all.push_back(all_reduce_provider());
   all.push_back(reference_provider());
   return all;
 }

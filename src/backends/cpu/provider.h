@@ -12,6 +12,7 @@ namespace maru::cpu {
 struct Cpu {
   int threads = 1;
   int block = 1;  // channels in a block of the fastest layout; 1: plain is as good
+  std::shared_ptr<Communicator> communicator = {};  // null: no other process trains with this one
 };
 
 class Provider {
@@ -41,6 +42,7 @@ std::unique_ptr<Provider> preprocess_provider();
 std::unique_ptr<Provider> conv_training_provider();
 std::unique_ptr<Provider> inner_product_training_provider();
 std::unique_ptr<Provider> training_provider();
+std::unique_ptr<Provider> all_reduce_provider();
 std::unique_ptr<Provider> reference_provider();
 
 // A kernel that is a function on host memory. It must not keep state between calls.

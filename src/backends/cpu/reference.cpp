@@ -1,6 +1,7 @@
 #include <algorithm>
 
 #include "backends/cpu/provider.h"
+#include "ops/all_reduce.h"
 #include "ops/cast.h"
 #include "ops/preprocess.h"
 
@@ -15,7 +16,7 @@ class ReferenceProvider final : public Provider {
   void offer(const Call& call, const Cpu&, std::vector<Offer>& offers) const override {
     const bool takes_others = call.op.as<Cast>() != nullptr ||
                               (call.op.as<Preprocess>() != nullptr && call.dst[0].dtype == DType::f32);
-    if (!takes_others && !all_f32(call)) return;
+    if ((!takes_others && !all_f32(call)) || is_shared(call.op)) return;
     std::vector<TensorDesc> src(call.src.begin(), call.src.end()),
         dst(call.dst.begin(), call.dst.end());
     for (TensorDesc& desc : src) desc.layout = Layout::plain();

@@ -76,7 +76,7 @@ HostFunction dropout(const Dropout& dropout) {
     const std::int64_t count = dst[0].desc.count();
 #pragma omp parallel for
     for (std::int64_t i = 0; i < count; ++i)
-      to[i] = dropout.keeps(step, static_cast<std::uint64_t>(i)) ? from[i] * factor : 0;
+      to[i] = dropout.keeps(step, static_cast<std::uint64_t>(dropout.first + i)) ? from[i] * factor : 0;
   };
 }
 

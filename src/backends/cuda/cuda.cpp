@@ -4,6 +4,7 @@
 #include "backends/cuda/heaps.h"
 #include "backends/cuda/launch.h"
 #include "backends/cuda/provider.h"
+#include "backends/cuda/ranks.h"
 #include "base/error.h"
 
 namespace maru {
@@ -80,6 +81,8 @@ std::unique_ptr<Device> make_device(std::string name, const std::shared_ptr<cons
                 "--device opencl, or cpu");
   }
   runtime->tune = options.tune;
+  if (options.communicator)
+    runtime->ranks = std::make_unique<CudaRanks>(*runtime, options.communicator);
   runtime->tf32 = options.precision == Precision::tf32;
   auto heaps = working_heaps(*runtime);
   if (heaps.empty()) {

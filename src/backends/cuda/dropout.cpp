@@ -44,6 +44,7 @@ class DropoutProvider final : public Provider {
     params.channels = static_cast<std::uint32_t>(images.channels);
     params.pixels = static_cast<std::uint32_t>(images.pixels);
     params.terms = terms_of(dropout);
+    params.first = static_cast<std::uint64_t>(dropout.first);
     const bool is_plain = tensors[0].layout.kind == Layout::Kind::plain;
     const auto bind = [params, is_plain,
                        size = static_cast<std::int64_t>(size_of(dtype))](const Bound& bound) {

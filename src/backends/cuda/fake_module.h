@@ -3,7 +3,6 @@
 #pragma once
 
 #include <algorithm>
-#include <array>
 #include <cstdlib>
 #include <cstring>
 #include <map>
@@ -12,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "backends/cuda/fake_ranks.h"
 #include "backends/cuda/module.h"
 
 struct maru_cuda_stream {
@@ -23,7 +23,7 @@ struct maru_cuda_graph {
 
 namespace maru::cuda::testing {
 
-struct FakeModule {
+struct FakeModule : FakeRanks {
   enum Code {
     kOutOfMemory = 2,
     kOldDriver = 35,
@@ -178,6 +178,7 @@ struct FakeModule {
       edges.clear();
       for (std::size_t i = 0; i < count; ++i)
         edges.emplace_back(nodes[i].after, nodes[i].after + nodes[i].after_count);
+      current()->count_means(nodes, count);
       *graph = new maru_cuda_graph{static_cast<std::uint32_t*>(flag)};
       return 0;
     };
@@ -191,6 +192,7 @@ struct FakeModule {
       *seconds = 1e-6;
       return 0;
     };
+    add_to(api);
     return api;
   }
 };

@@ -353,6 +353,7 @@ void transfer(CudaQueue& queue, const Buffer& src, std::size_t src_offset, const
     return static_cast<std::byte*>(buffer.native()) + offset;
   };
   queue.ends_with(nullptr, 0);
+  if (queue.runtime().ranks) queue.finish();  // which notices where another rank never sends
   queue.runtime().check(
       queue.runtime().api().copy(queue.stream(), at(dst, dst_offset), at(src, src_offset), bytes),
       "cudaMemcpyAsync");

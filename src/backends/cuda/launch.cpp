@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "backends/cuda/heaps.h"
+#include "backends/cuda/ranks.h"
 #include "base/error.h"
 
 namespace maru::cuda {
@@ -30,6 +31,7 @@ class GraphLaunch final : public Launch {
 
   void run(Queue& queue) override {
     auto& session = static_cast<CudaQueue&>(queue);
+    if (runtime_.ranks) runtime_.ranks->require_whole();
     runtime_.check(runtime_.api().graph_launch(graph_.get(), session.stream()), "cudaGraphLaunch");
     session.ends_with(word_ ? word_->host() : nullptr, ++runs_);
   }
@@ -46,8 +48,14 @@ class GraphLaunch final : public Launch {
 void CudaLaunch::run(Queue& queue) {
   auto& session = static_cast<CudaQueue&>(queue);
   session.ends_with(nullptr, 0);
-  for (const One& one : all_)
-    runtime_.check(runtime_.api().launch(session.stream(), &one.launch), "cudaLaunchKernel");
+  if (runtime_.ranks) runtime_.ranks->require_whole();
+  for (const One& one : all_) {
+    if (one.mean) {
+      runtime_.check(runtime_.api().mean(session.stream(), &one.mean->all), "ncclAllReduce");
+    } else {
+      runtime_.check(runtime_.api().launch(session.stream(), &one.launch), "cudaLaunchKernel");
+    }
+  }
 }
 
 std::unique_ptr<Launch> combine(const Runtime& runtime, std::span<const OrderedLaunch> launches,
@@ -57,7 +65,7 @@ std::unique_ptr<Launch> combine(const Runtime& runtime, std::span<const OrderedL
   };
   std::vector<Ends> ends(launches.size());
   std::vector<std::vector<std::size_t>> after;  // per node
-  std::vector<const maru_cuda_launch*> flat;
+  std::vector<const CudaLaunch::One*> flat;
   for (std::size_t i = 0; i < launches.size(); ++i) {
     std::vector<std::size_t> before;
     for (const std::size_t k : launches[i].after)
@@ -65,7 +73,7 @@ std::unique_ptr<Launch> combine(const Runtime& runtime, std::span<const OrderedL
     for (const CudaLaunch::One& one : static_cast<const CudaLaunch&>(*launches[i].launch).all()) {
       after.push_back(std::move(before));
       before = {flat.size()};
-      flat.push_back(&one.launch);
+      flat.push_back(&one);
     }
     std::ranges::sort(before);
     before.erase(std::unique(before.begin(), before.end()), before.end());
@@ -73,7 +81,8 @@ std::unique_ptr<Launch> combine(const Runtime& runtime, std::span<const OrderedL
   }
   std::vector<maru_cuda_node> nodes;
   for (std::size_t i = 0; i < flat.size(); ++i)
-    nodes.push_back({*flat[i], after[i].data(), after[i].size()});
+    nodes.push_back({flat[i]->launch, flat[i]->mean ? &flat[i]->mean->all : nullptr, after[i].data(),
+                     after[i].size()});
   return std::make_unique<GraphLaunch>(runtime, nodes, flags);
 }
 

@@ -11,11 +11,20 @@
 
 namespace maru::cuda {
 
+// A mean over ranks, with what its arrays point to. Stays where it is.
+struct Mean {
+  std::vector<const float*> src;
+  std::vector<float*> dst;
+  std::vector<std::size_t> elements;
+  maru_cuda_mean all;
+};
+
 class CudaLaunch final : public Launch {
  public:
   struct One {
-    maru_cuda_launch launch;        // its params are `params` below
-    std::vector<std::byte> params;  // moved, never copied
+    maru_cuda_launch launch;           // its params are `params` below
+    std::vector<std::byte> params;     // moved, never copied
+    std::unique_ptr<const Mean> mean;  // instead of the launch; null: it is one
   };
 
   CudaLaunch(const Runtime& runtime, std::vector<One> all) : runtime_(runtime), all_(std::move(all)) {}

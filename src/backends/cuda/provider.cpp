@@ -36,6 +36,7 @@ std::vector<std::unique_ptr<Provider>> providers() {
   all.push_back(loss_provider());
   all.push_back(pair_loss_provider());
   all.push_back(update_provider());
+  all.push_back(all_reduce_provider());
   return all;
 }
 
@@ -61,7 +62,8 @@ std::unique_ptr<Launch> CudaKernel::bind(std::span<const Tensor> src, std::span<
                     stage.shared_bytes,
                     stage.cluster,
                     nullptr},
-                   stage.params(bound)});
+                   stage.params(bound),
+                   nullptr});
   }
   for (CudaLaunch::One& one : all) one.launch.params = one.params.data();
   return std::make_unique<CudaLaunch>(runtime_, std::move(all));

@@ -32,6 +32,7 @@ class Provider {
 
 // In order of preference among equals.
 std::vector<std::unique_ptr<Provider>> providers();
+std::unique_ptr<Provider> all_reduce_provider();
 std::unique_ptr<Provider> batch_norm_provider();
 std::unique_ptr<Provider> cast_provider();
 std::unique_ptr<Provider> channelwise_provider();

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "backends/cuda/ranks.h"
 #include "base/error.h"
 
 namespace maru::cuda {
@@ -15,6 +16,8 @@ Runtime::Runtime(std::shared_ptr<const Module> module, int ordinal)
   check(api().device_facts(ordinal_, &facts_), "cudaGetDeviceProperties");
   check(api().versions(&driver_version_, &runtime_version_), "cudaDriverGetVersion");
 }
+
+Runtime::~Runtime() { ranks.reset(); }  // which uses the module
 
 std::string Runtime::description() const {
   return fmt::format("{}, compute capability {}.{}, {} GiB, {}; CUDA {}, driver for {}", facts_.name,
@@ -42,7 +45,22 @@ const maru_cuda_kernel* Runtime::find(const std::string& function) const {
   return kernel;
 }
 
+// Asks again and again: what waits for another rank may never end.
+void CudaQueue::wait_with_ranks() {
+  constexpr unsigned kQueriesBetweenLooks = 64;
+  const auto start = CudaRanks::Clock::now();
+  for (unsigned queries = 1;; ++queries) {
+    const int code = runtime_.api().stream_query(stream_.get());
+    if (code != runtime_.api().not_ready) return runtime_.check(code, "cudaStreamQuery");
+    if (queries % kQueriesBetweenLooks == 0) runtime_.ranks->watch(start);
+  }
+}
+
 void CudaQueue::finish() {
+  if (runtime_.ranks) {
+    word_ = nullptr;
+    return wait_with_ranks();
+  }
   if (word_ != nullptr) {
     constexpr unsigned kPollsBetweenQueries = 4096;
     for (unsigned polls = 1; static_cast<std::int32_t>(*word_ - value_) < 0; ++polls) {

@@ -22,10 +22,15 @@ using StreamHandle = std::unique_ptr<maru_cuda_stream, StreamDeleter>;
 
 std::string version_text(int version);  // "13.0" of 13000
 
+class CudaRanks;  // backends/cuda/ranks.h
+
 class Runtime {
  public:
   // Throws Error when the device cannot be used.
   Runtime(std::shared_ptr<const Module> module, int ordinal);
+  Runtime(const Runtime&) = delete;
+  Runtime& operator=(const Runtime&) = delete;
+  ~Runtime();
 
   const maru_cuda_api& api() const noexcept { return module_->api(); }
   int ordinal() const noexcept { return ordinal_; }
@@ -39,6 +44,8 @@ class Runtime {
   // Throws Error where the module has no such function for this device.
   const maru_cuda_kernel* find(const std::string& function) const;
 
+  // The processes that train together; null: this one is alone.
+  std::unique_ptr<CudaRanks> ranks;
   bool tf32 = false;  // convolutions and products of f32 may round their operands
   bool tune = false;  // kernels are chosen by measuring
 
@@ -67,6 +74,8 @@ class CudaQueue final : public Queue {
   }
 
  private:
+  void wait_with_ranks();
+
   const Runtime& runtime_;
   StreamHandle stream_;
   const volatile std::uint32_t* word_ = nullptr;

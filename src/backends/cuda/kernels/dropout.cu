@@ -15,7 +15,7 @@ __global__ void dropout_plain(DropoutParams p) {
   const Part part = part_of<N>(p.rows);
   if (part.count == 0) return;
   const std::uint64_t step = step_of(p);
-  const auto index = static_cast<std::uint64_t>(part.row * p.rows.run + part.first);
+  const auto index = p.first + static_cast<std::uint64_t>(part.row * p.rows.run + part.first);
   float value[N];
   load(static_cast<const T*>(p.src) + part.row * p.src_stride + part.first, part.count, p.is_aligned,
        value);
@@ -49,6 +49,7 @@ __global__ void dropout(DropoutParams p) {
            spot.pixel * p.src_strides.pixel,
        spot.count, p.is_aligned, value);
   const std::uint64_t first =
+      p.first +
       (std::uint64_t{spot.image} * p.channels + static_cast<unsigned>(spot.channel)) * p.pixels +
       spot.pixel;
 #pragma unroll

@@ -19,6 +19,7 @@ struct DropoutParams {
   std::uint32_t images, channels, pixels;
   bool is_aligned;
   DropoutTerms terms;
+  std::uint64_t first;  // the index of the first element
 };
 
 }  // namespace maru::cuda

@@ -3,8 +3,9 @@
  * starts on machines without any CUDA library; plain C, so that both sides may be built by different
  * compilers.
  *
- * Every function that returns int returns 0 or a cudaError_t, which error_text() explains. Any thread
- * may call any of them; `device` is CUDA's ordinal, set for the calling thread by the function itself.
+ * Every function that returns int returns 0 or a cudaError_t, which error_text() explains; those that
+ * have to do with ranks may also return MARU_CUDA_RANKS_FAILED. Any thread may call any of them;
+ * `device` is CUDA's ordinal, set for the calling thread by the function itself.
  */
 #pragma once
 
@@ -16,7 +17,7 @@ extern "C" {
 #endif
 
 /* Counted up when anything here changes. */
-enum { MARU_CUDA_ABI = 2 };
+enum { MARU_CUDA_ABI = 3 };
 
 /* Of cudaDeviceProp and cudaDeviceGetAttribute; booleans are 0 or 1. */
 typedef struct maru_cuda_facts {
@@ -61,9 +62,28 @@ typedef struct maru_cuda_launch {
   const void* params; /* the kernel's one parameter, a struct by value; read during the call */
 } maru_cuda_launch;
 
-/* A launch of a graph, and those before it in the list that must have ended when it begins. */
+/* Processes that train together, as NCCL has them, which is opened when asked for. */
+typedef struct maru_cuda_ranks maru_cuda_ranks;
+enum {
+  MARU_CUDA_RANKS_FAILED = -1, /* error_text() is then of the calling thread's last failure */
+  MARU_CUDA_RANKS_ID = 128     /* bytes that name one group of ranks */
+};
+
+/* Each element becomes its mean over all ranks; dst[i] may be src[i]. On every rank in the same order.
+ */
+typedef struct maru_cuda_mean {
+  maru_cuda_ranks* ranks;
+  const float* const* src;
+  float* const* dst;
+  const size_t* elements;
+  size_t count; /* of the three */
+} maru_cuda_mean;
+
+/* A launch of a graph, or a mean instead of it where that is not NULL; and those before it in the list
+ * that must have ended when it begins. */
 typedef struct maru_cuda_node {
   maru_cuda_launch launch;
+  const maru_cuda_mean* mean;
   const size_t* after;
   size_t after_count;
 } maru_cuda_node;
@@ -114,6 +134,17 @@ typedef struct maru_cuda_api {
    */
   int (*time_launches)(maru_cuda_stream* stream, const maru_cuda_launch* launches, size_t count,
                        unsigned times, double* seconds);
+
+  /* Of NCCL, 22703 is 2.27.3. Fails where it cannot be opened. */
+  int (*ranks_version)(int* version);
+  /* For one rank, which tells it to the others. */
+  int (*ranks_id)(unsigned char id[MARU_CUDA_RANKS_ID]);
+  /* Returns when all ranks have called it. */
+  int (*ranks_create)(int device, int ranks, int rank, const unsigned char id[MARU_CUDA_RANKS_ID],
+                      maru_cuda_ranks** made);
+  /* After all that uses it. With `is_broken` it ends what is under way, and waits for nobody. */
+  void (*ranks_destroy)(maru_cuda_ranks* ranks, int is_broken);
+  int (*mean)(maru_cuda_stream* stream, const maru_cuda_mean* mean);
 } maru_cuda_api;
 
 /* The only symbol of the module. */

@@ -9,6 +9,7 @@
 
 #include "backends/cuda/kernels/kernel.cuh"
 #include "backends/cuda/module/maru_cuda.h"
+#include "backends/cuda/module/ranks.h"
 
 struct maru_cuda_stream {
   int device;
@@ -45,8 +46,13 @@ const Function* function_of(const maru_cuda_kernel* kernel) {
 }
 dim3 extents(const unsigned (&size)[3]) { return {size[0], size[1], size[2]}; }
 
-const char* error_name(int code) { return cudaGetErrorName(static_cast<cudaError_t>(code)); }
-const char* error_text(int code) { return cudaGetErrorString(static_cast<cudaError_t>(code)); }
+const char* error_name(int code) {
+  return code == MARU_CUDA_RANKS_FAILED ? "NCCL" : cudaGetErrorName(static_cast<cudaError_t>(code));
+}
+const char* error_text(int code) {
+  return code == MARU_CUDA_RANKS_FAILED ? ranks_text()
+                                        : cudaGetErrorString(static_cast<cudaError_t>(code));
+}
 
 int versions(int* driver, int* runtime) {
   MARU_TRY(cudaDriverGetVersion(driver));
@@ -211,6 +217,11 @@ int launch(maru_cuda_stream* stream, const maru_cuda_launch* one) {
   return take(launch_on(stream->stream, *one));
 }
 
+int mean(maru_cuda_stream* stream, const maru_cuda_mean* one) {
+  MARU_TRY(use(stream->device));
+  return mean_on(stream->stream, *one);
+}
+
 // Alone and last, so that all that came before is done. The CPU's memory is only written: to read it
 // the device would wait for the bus.
 __global__ void count_up(unsigned* count, volatile unsigned* flag) {
@@ -244,6 +255,10 @@ class Graph {
     cudaLaunchAttributeValue cluster{};
     cluster.clusterDim = {1, 1, launch.cluster};
     return cudaGraphKernelNodeSetAttribute(*node, cudaLaunchAttributeClusterDimension, &cluster);
+  }
+  int add(const maru_cuda_mean& mean, const std::vector<cudaGraphNode_t>& after,
+          cudaGraphNode_t* node) {
+    return add_mean(graph_, mean, after.data(), after.size(), node);
   }
   cudaError_t add_flag(unsigned* count, void* flag, const std::vector<cudaGraphNode_t>& after) {
     void* arguments[] = {&count, &flag};
@@ -289,7 +304,11 @@ int graph_create(int device, const maru_cuda_node* nodes, size_t count, void* fl
       after.push_back(added[before]);
       is_followed[before] = true;
     }
-    MARU_TRY(graph.add(nodes[i].launch, after, &added[i]));
+    if (nodes[i].mean == nullptr) {
+      MARU_TRY(graph.add(nodes[i].launch, after, &added[i]));
+    } else if (const int code = graph.add(*nodes[i].mean, after, &added[i]); code != cudaSuccess) {
+      return code;
+    }
   }
   std::unique_ptr<maru_cuda_graph, DestroyGraph> owner(new maru_cuda_graph{device, nullptr, nullptr});
   if (flag != nullptr) {
@@ -393,7 +412,12 @@ constexpr maru_cuda_api kApi{MARU_CUDA_ABI,
                              graph_create,
                              graph_destroy,
                              graph_launch,
-                             time_launches};
+                             time_launches,
+                             ranks_version,
+                             ranks_id,
+                             ranks_create,
+                             ranks_destroy,
+                             mean};
 
 }  // namespace
 }  // namespace maru::cuda
