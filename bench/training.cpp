@@ -19,7 +19,6 @@
 #include "device/registry.h"
 #include "import/caffe.h"
 #include "measure/statistics.h"
-#include "rewrite/rewrite.h"
 #include "train/trainer.h"
 
 namespace {
@@ -48,8 +47,10 @@ void print_steps(maru::Trainer& trainer, std::size_t most) {
     trainer.run_step(i, kTimes);
     const double seconds = seconds_since(start) / static_cast<double>(kTimes);
     const std::string where = step.device == 0 ? "" : " ELSEWHERE";
-    rows.push_back({seconds, fmt::format("{} {} [{}]{}", step.op, step.name, step.kernel, where)});
-    auto& sum = sums[(step.kind == maru::Step::Kind::copy ? "copy" : step.op) + where];
+    rows.push_back({seconds, fmt::format("{} {} [{}]{}", step.op, step.name,
+                                         step.kernel ? step.kernel->name() : "", where)});
+    const std::string op = step.op.substr(0, step.op.find(' '));
+    auto& sum = sums[(step.kind == maru::Step::Kind::copy ? "copy" : op) + where];
     sum.first += seconds;
     ++sum.second;
   }
@@ -79,8 +80,6 @@ int run(int argc, char** argv) {
   CLI11_PARSE(app, argc, argv);
 
   maru::Imported imported = maru::import_caffe(definition, std::nullopt, import);
-  maru::RewriteLog log;
-  maru::fuse_activations(imported.graph, log);
 
   maru::DeviceOptions device;
   device.precision = precisions.at(precision);

@@ -393,6 +393,7 @@ std::optional<Case> halved(const Case& test, bool narrow = true) {
   }
   if (!narrow && !is_mixed) return std::nullopt;
   try {
+    half.op.infer(half.src);  // of a vector of data both operands are of one type
     if (!computes_in_halves(half)) return std::nullopt;
   } catch (const Error&) {
     return std::nullopt;

@@ -383,5 +383,42 @@ INSTANTIATE_TEST_SUITE_P(Small, TrainedNetworks,
                          ::testing::Values(alexnet, vgg, resnet, mobilenet, mobilenet_v2, bn_googlenet),
                          [](const auto& param_info) { return param_info.param().name; });
 
+// Forward and backward, in plain and blocked layouts: the convolution takes blocks.
+TEST(BatchNormOnTheCpu, IsTheSameForAnyNumberOfThreads) {
+  const auto trained = [](int threads, bool has_blocks) {
+    Net net;
+    ValueId at = has_blocks ? net.conv("conv", net.data, 24, 3) : net.data;
+    // A factor for each element, whose gradient is that by the data of what follows.
+    at = net.add("factors", Scale{1, -1}, {at});
+    at = net.relu("norm", net.add("norm/scale", Scale{1, 1, true}, {net.add("bn", BatchNorm{}, {at})}));
+    at = net.average("pool", at);
+    Graph network = net.finish("norm", net.add("classifier", InnerProduct{kClasses}, {at}));
+    TrainerOptions options;
+    options.training.losses = {{"loss", 1}};
+    options.training.rates = [](std::string_view name) {
+      return std::pair{name.starts_with("factors") || name.starts_with("norm") ? 1.0 : 0.0, 1.0};
+    };
+    const auto cpu = open_device("cpu", {threads});
+    const Device* const devices[] = {cpu.get()};
+    Trainer trainer(std::move(network), devices, options);
+    std::mt19937 random(3);
+    std::vector<std::vector<float>> states;
+    for (int update = 0; update < 2; ++update) {
+      const Batch batch = draw_batch(random);
+      std::ranges::copy(batch.data, trainer.input("data").begin());
+      std::ranges::copy(batch.label, trainer.input("label").begin());
+      trainer.pass();
+      trainer.update(0.1);
+    }
+    for (const char* name : {"factors/scale", "norm/scale/scale", "norm/scale/bias", "bn/variance"})
+      states.push_back(state_of(trainer, name));
+    return states;
+  };
+  for (const bool has_blocks : {false, true}) {
+    const auto one = trained(1, has_blocks);
+    for (const int threads : {2, 3}) EXPECT_EQ(trained(threads, has_blocks), one) << threads;
+  }
+}
+
 }  // namespace
 }  // namespace maru

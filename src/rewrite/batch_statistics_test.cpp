@@ -3,7 +3,10 @@
 
 #include "base/error.h"
 #include "ops/batch_norm.h"
+#include "ops/batch_norm_grad.h"
+#include "ops/inner_product.h"
 #include "ops/loss.h"
+#include "ops/running_statistics.h"
 #include "ops/scale.h"
 #include "ops/unary.h"
 #include "rewrite/test_graphs.h"
@@ -124,6 +127,38 @@ TEST(BatchStatistics, TrainingGoesThroughRecordedOnes) {
   ASSERT_EQ(parameters.size(), 2u);
   EXPECT_EQ(parameters[0].name, "conv/weight");
   EXPECT_EQ(parameters[1].name, "conv/bias");
+}
+
+// In half precision, too: data alone is in halves.
+TEST(BatchStatistics, AreInSinglePrecision) {
+  Builder b;
+  const ValueId label = b.input("label", {4, 3});
+  ValueId at = b.add("conv", conv(2), {b.input("data", {4, 2, 3, 3})});
+  at = b.add("bn", BatchNorm{}, {at});
+  at = b.add("scale", Scale{1, 1, true}, {at});
+  at = b.add("ip", InnerProduct{3}, {b.add("relu", Unary{}, {at})});
+  const NodeId loss = b.graph.add_node("loss", PairLoss{}, {at, label}, {"loss"});
+  b.output(b.graph.node(loss).dst[0]);
+  TrainingOptions options;
+  options.losses = {{"loss", 1}};
+  build_gradients(b.graph, options);
+  RewriteLog log;
+  use_half_precision(b.graph, log, [](const auto&...) { return true; });
+  b.graph.verify();
+  std::size_t norms = 0;
+  const auto expect_halves = [&](const std::vector<ValueId>& values, std::size_t count) {
+    for (std::size_t i = 0; i < values.size(); ++i)
+      EXPECT_EQ(b.graph.value(values[i]).desc.dtype, i < count ? DType::f16 : DType::f32) << i;
+  };
+  for (const Node& node : b.graph.nodes()) {
+    const bool is_forward = node.op.as<BatchNormTraining>(), is_backward = node.op.as<BatchNormGrad>();
+    if (!is_forward && !is_backward && node.op.as<RunningStatistics>() == nullptr) continue;
+    ++norms;
+    SCOPED_TRACE(node.name);
+    expect_halves(node.src, is_forward ? 1 : is_backward ? 2 : 0);
+    expect_halves(node.dst, is_forward || is_backward ? 1 : 0);
+  }
+  EXPECT_EQ(norms, 3u);
 }
 
 }  // namespace

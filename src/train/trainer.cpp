@@ -35,6 +35,12 @@ void to_half_precision(Graph& graph, const Device& device, std::vector<std::stri
   notes = std::move(log.lines);
 }
 
+// What a convolution or product does to its sums as well is not written and read once more.
+void fuse(Graph& network) {
+  RewriteLog log;
+  fuse_activations(network, log);
+}
+
 // Each rank's gradients are its own: where they are not finite is looked for by one alone.
 Graph without_ranks(Graph graph) {
   for (std::size_t n = 0; n < graph.nodes().size(); ++n) {
@@ -62,6 +68,7 @@ Trainer::Trainer(Graph network, std::span<const Device* const> devices, const Tr
   training.rank = options.communicator ? options.communicator->rank() : 0;
   training.scaled = is_scaled();
   const std::string as_given = ranks > 1 ? network.print() : "";
+  fuse(network);
   parameters_ = build_gradients(network, training, &statistics_);
   // Of constants, those that are trained are rank 0's in the end, and no constants any more.
   if (ranks > 1)
@@ -121,6 +128,7 @@ std::unique_ptr<PlannedRun> Trainer::evaluation(Graph network) {
     if (!states_.has(name)) return std::nullopt;
     return states_.shape_of(name);
   });
+  fuse(network);
   std::vector<std::string> notes;
   if (is_scaled()) to_half_precision(network, *devices_[0], notes);
   return std::make_unique<PlannedRun>(network, devices_, plan_options(options_), states_);
