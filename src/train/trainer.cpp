@@ -95,10 +95,10 @@ Trainer::Trainer(Graph network, std::span<const Device* const> devices, const Tr
 Trainer::~Trainer() = default;
 
 std::string Trainer::described() const {
-  std::string text =
-      fmt::format("  solver {}, {} passes, clip {}, decay {} {}, in {}\n", Op(options_.solver).key(),
-                  options_.passes, options_.clip_gradients, options_.l2_decay, options_.l1_decay,
-                  to_string(options_.precision), options_.training.seed);
+  std::string text = fmt::format("  solver {}, {} passes, clip {}, decay {} {}, in {}, seed {}\n",
+                                 Op(options_.solver).key(), options_.passes, options_.clip_gradients,
+                                 options_.l2_decay, options_.l1_decay, to_string(options_.precision),
+                                 options_.training.seed);
   for (const Parameter& parameter : parameters_)
     text += fmt::format("  parameter {}: {}, rate {}, decay {}\n", parameter.name,
                         parameter.shape.str(), parameter.rate_mult, parameter.decay_mult);
