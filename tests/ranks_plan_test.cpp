@@ -3,6 +3,8 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
+#include <optional>
 #include <set>
 
 #include "base/error.h"
@@ -124,6 +126,23 @@ TEST_F(RanksPlan, NeedsADeviceThatKnowsTheRanks) {
   training.ranks = 3;  // and the device knows two
   build_gradients(network, training);
   EXPECT_THROW(make_plan(network, *cpu_, {}), Error);
+}
+
+// The others may be anywhere by then.
+TEST_F(RanksPlan, WhereNumbersBrokeIsLookedForAlone) {
+  Trainer trainer(testing::small_inception(), devices_, options(1, twin_));
+  std::mt19937 random(3);
+  const testing::Batch batch = testing::draw_batch(random);
+  std::ranges::copy(batch.data, trainer.input("data").begin());
+  std::ranges::copy(batch.label, trainer.input("label").begin());
+  trainer.input("label")[1] = testing::kClasses;  // no class: the losses' gradients are not numbers
+  trainer.pass();
+  EXPECT_FALSE(std::isfinite(trainer.update(0.1)));
+  twin_->sums.clear();
+  const std::optional<FirstBad> bad = trainer.find_first_bad();
+  ASSERT_TRUE(bad.has_value());
+  EXPECT_EQ(bad->kind, FirstBad::Kind::result);
+  EXPECT_TRUE(twin_->sums.empty());
 }
 
 TEST(AllReduce, HasNoReferenceForSeveral) {

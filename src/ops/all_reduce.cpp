@@ -5,7 +5,7 @@
 namespace maru {
 
 std::vector<TensorDesc> AllReduce::infer(Descs src) const {
-  require_operands(src, 1, SIZE_MAX);
+  require_count(src, 1, SIZE_MAX);
   if (ranks < 1) throw Error("all_reduce", "1 rank or more", fmt::format("{}", ranks));
   std::vector<TensorDesc> dst;
   for (const TensorDesc& desc : src) dst.push_back(desc.with(Layout::plain()));

@@ -5,7 +5,7 @@
 
 namespace maru {
 
-// src: tensors of one element type, at least one. dst: as many, of the same shapes: each element is its
+// src: tensors, at least one. dst: as many, of the same shapes and element types: each element is its
 // mean over all ranks, each of which runs the same node. dst[i] may be the bytes of src[i].
 //
 // What one rank sends is not in the graph, so two such nodes must not change places on one rank only:
