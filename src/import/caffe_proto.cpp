@@ -11,6 +11,7 @@
 
 #include "base/error.h"
 #include "base/text.h"
+#include "tensor/half.h"
 
 namespace maru {
 namespace {
@@ -26,7 +27,9 @@ constexpr std::size_t kMaxAxes = 32;  // as in Caffe
 namespace tag {
 constexpr std::uint32_t kBlobNum = 1, kBlobWidth = 4, kBlobData = 5, kBlobShape = 7,
                         kBlobDoubleData = 8;
-constexpr std::uint32_t kBlobRawData = 12;
+// Those of NVCaffe and OpenCV (shrinkCaffeModel), and the two values of raw_data_type that are read.
+constexpr std::uint32_t kBlobRawType = 10, kBlobRawData = 12;
+constexpr std::int32_t kRawFloat = 1, kRawHalf = 2;
 constexpr std::uint32_t kShapeDim = 1;
 }  // namespace tag
 
@@ -51,6 +54,14 @@ void append(protozero::data_view run, std::vector<float>& into) {
     T value;
     std::memcpy(&value, run.data() + at, sizeof(T));
     into.push_back(static_cast<float>(value));
+  }
+}
+
+void append_halves(protozero::data_view run, std::vector<float>& into) {
+  for (std::size_t at = 0; at < run.size(); at += sizeof(std::uint16_t)) {
+    std::uint16_t half = 0;
+    std::memcpy(&half, run.data() + at, sizeof half);
+    into.push_back(from_half(half));
   }
 }
 
@@ -135,6 +146,8 @@ CaffeBlob CaffeProtoReader::blob(View bytes) {
     append<float>(packed, floats);
     packed = {};
   };
+  View raw;
+  std::int32_t raw_type = -1;
   Pbf message(bytes);
   while (next(message)) {
     const std::uint32_t field = message.tag();
@@ -160,10 +173,22 @@ CaffeBlob CaffeProtoReader::blob(View bytes) {
       doubles.push_back(static_cast<float>(message.get_double()));
     } else if (field == tag::kBlobDoubleData) {
       append<double>(whole(view(message, "double_data"), sizeof(double)), doubles);
+    } else if (field == tag::kBlobRawType) {
+      want(message, Wire::varint, "raw_data_type");
+      raw_type = message.get_enum();
+    } else if (field == tag::kBlobRawData) {
+      raw = view(message, "raw_data");
     } else {
-      blob.foreign = blob.foreign || field == tag::kBlobRawData;
       message.skip();
     }
+  }
+  const bool has_values = !packed.empty() || !floats.empty() || !doubles.empty();
+  if (!has_values && raw_type == tag::kRawFloat) {
+    packed = whole(raw, sizeof(float));
+  } else if (!has_values && raw_type == tag::kRawHalf) {
+    append_halves(whole(raw, sizeof(std::uint16_t)), floats);
+  } else {
+    blob.foreign = !raw.empty();
   }
   // With either legacy extents or a shape, Caffe looks at the legacy ones.
   if (blob.legacy) {

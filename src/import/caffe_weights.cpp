@@ -190,8 +190,9 @@ std::shared_ptr<const Constant> CaffeWeights::load(const std::string& name, std:
                   fmt::format("{} values for {} of layer '{}'", param.shape.count(),
                               role_of(param, index), layer),
                   fmt::format("{}", blob.count()),
-                  blob.foreign ? "saving it with BVLC Caffe: it holds raw_data, a form of NVCaffe"
-                               : "fetching the file again: it is damaged or stripped of its weights");
+                  blob.foreign
+                      ? "saving it with BVLC Caffe: it holds raw_data of a type that is not read"
+                      : "fetching the file again: it is damaged or stripped of its weights");
     }
     return make_constant(blob, param.shape);
   }

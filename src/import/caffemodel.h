@@ -20,7 +20,7 @@ namespace maru {
 struct CaffeBlob {
   std::vector<std::int64_t> dims;    // as written, 0 or more each; four of them when legacy
   bool legacy = false;               // written as num, channels, height, width
-  bool foreign = false;              // holds data in a form that only some fork of Caffe reads
+  bool foreign = false;              // holds raw_data that is neither halves nor floats
   std::size_t position = 0;          // byte in the file
   std::span<const std::byte> bytes;  // float32, little-endian, read with memcpy only
   std::shared_ptr<const void> owner;

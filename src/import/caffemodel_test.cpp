@@ -242,5 +242,51 @@ TEST(Caffemodel, FlippedBitsAreAnErrorOrAModel) {
   }
 }
 
+// NVCaffe's and OpenCV's form.
+std::string raw_blob(std::int32_t type, std::string_view data, std::int64_t extent) {
+  std::string blob;
+  protozero::pbf_writer writer(blob);
+  {
+    protozero::pbf_writer shape(writer, 7);
+    shape.add_packed_int64(1, &extent, &extent + 1);
+  }
+  writer.add_enum(10, type);
+  writer.add_bytes(12, data.data(), data.size());
+  std::string layer, net;
+  protozero::pbf_writer(layer).add_string(1, "ip");
+  protozero::pbf_writer(layer).add_string(7, blob);
+  protozero::pbf_writer(net).add_string(100, layer);
+  return net;
+}
+
+CaffeBlob read_raw(const std::string& net) {
+  const auto owner = std::make_shared<const std::string>(net);
+  const CaffeModel model =
+      read_caffemodel(std::as_bytes(std::span(owner->data(), owner->size())), owner, "raw.caffemodel");
+  return model.layers.at(0).blobs.at(0);
+}
+
+TEST(Caffemodel, RawDataIsReadAsHalvesAndFloats) {
+  // 1, -2, 65504, the least half, in binary16.
+  const std::string halves("\x00\x3c\x00\xc0\xff\x7b\x01\x00", 8);
+  const CaffeBlob half = read_raw(raw_blob(2, halves, 4));
+  EXPECT_FALSE(half.foreign);
+  ASSERT_EQ(half.count(), 4);
+  std::vector<float> values(4);
+  std::memcpy(values.data(), half.bytes.data(), half.bytes.size());
+  EXPECT_EQ(values, (std::vector<float>{1, -2, 65504, 0x1p-24F}));
+
+  const std::vector<float> floats{0.5F, -7};
+  const std::string raw(reinterpret_cast<const char*>(floats.data()), 8);
+  const CaffeBlob whole = read_raw(raw_blob(1, raw, 2));
+  ASSERT_EQ(whole.count(), 2);
+  EXPECT_EQ(std::memcmp(whole.bytes.data(), floats.data(), 8), 0);
+
+  const CaffeBlob other = read_raw(raw_blob(0, raw, 1));  // DOUBLE, which nobody writes
+  EXPECT_TRUE(other.foreign);
+  EXPECT_EQ(other.count(), 0);
+  EXPECT_THROW(read_raw(raw_blob(2, halves.substr(0, 7), 4)), Error);
+}
+
 }  // namespace
 }  // namespace maru
