@@ -30,6 +30,7 @@ class RanksPlan : public ::testing::Test {
   const std::shared_ptr<Twin> twin_ = std::make_shared<Twin>();
   const std::unique_ptr<Device> cpu_ = [this] {
     DeviceOptions options;
+    options.threads = 1;  // the network is small, and machines that test are busy
     options.communicator = twin_;
     return open_device("cpu", options);
   }();

@@ -65,7 +65,7 @@ class RanksTraining : public ::testing::Test {
     for (int rank = 0; rank < ranks; ++rank) start(scenario, rank, ranks);
   }
   // What a rank ended with, and what it said.
-  int code(std::size_t rank, seconds timeout = seconds(60)) {
+  int code(std::size_t rank, seconds timeout = seconds(90)) {
     return processes_[rank].wait(timeout).value_or(-1);
   }
   std::string said(std::size_t rank) const { return processes_[rank].errors(); }
@@ -91,7 +91,9 @@ class RanksTraining : public ::testing::Test {
 void RanksTraining::compare_with_one_process(int ranks, std::int64_t passes) {
   for (int rank = 0; rank < ranks; ++rank)
     ASSERT_EQ(code(static_cast<std::size_t>(rank)), 0) << said(static_cast<std::size_t>(rank));
-  const auto cpu = open_device("cpu", {});
+  DeviceOptions options;
+  options.threads = 1;
+  const auto cpu = open_device("cpu", options);
   const Device* devices[] = {cpu.get()};
   Trainer alone(testing::small_inception(), devices, testing::ranks_training(passes));
   const auto before = testing::states_of(alone);
@@ -147,8 +149,8 @@ TEST_F(RanksTraining, ARankThatIsKilledIsNamedByTheOthers) {
   start_all("dies", 3);
   EXPECT_EQ(code(2), 128 + 9);
   for (const std::size_t rank : {0u, 1u}) {
-    EXPECT_EQ(code(rank, seconds(20)), 1);
-    EXPECT_TRUE(contains(said(rank), "all 3 ranks until the end, got the end of rank 2 before that"));
+    EXPECT_EQ(code(rank, seconds(90)), 1);
+    EXPECT_TRUE(contains(said(rank), "all 3 ranks until the end, got the end of rank 2"));
   }
 }
 
@@ -158,23 +160,22 @@ TEST_F(RanksTraining, RankZeroIsNamedAsWell) {
   start("train", 1, 2);
   start("dies", {{"RANK", "0"}, {"WORLD_SIZE", "2"}, {"MARU_TEST_MISBEHAVES", "0"}});
   EXPECT_EQ(code(1), 128 + 9);
-  EXPECT_EQ(code(0, seconds(20)), 1);
+  EXPECT_EQ(code(0, seconds(90)), 1);
   EXPECT_TRUE(contains(said(0), "all 2 ranks until the end, got the end of rank 0"));
 }
 
 TEST_F(RanksTraining, ARankWithAnErrorEndsTheOthers) {
   MARU_NEEDS_GLOO();
   start_all("fails", 3);
-  for (const std::size_t rank : {0u, 1u, 2u}) EXPECT_EQ(code(rank, seconds(30)), 1);
+  for (const std::size_t rank : {0u, 1u, 2u}) EXPECT_EQ(code(rank, seconds(90)), 1);
   EXPECT_TRUE(contains(said(2), "[photo.jpg] expected a picture"));
-  for (const std::size_t rank : {0u, 1u})
-    EXPECT_TRUE(contains(said(rank), "the end of rank 2 before that"));
+  for (const std::size_t rank : {0u, 1u}) EXPECT_TRUE(contains(said(rank), "the end of rank 2"));
 }
 
 TEST_F(RanksTraining, ARankThatStopsEndsTheOthersInTime) {
   MARU_NEEDS_GLOO();
   start_all("stops", 2);
-  EXPECT_EQ(code(0, seconds(30)), 1);
+  EXPECT_EQ(code(0, seconds(90)), 1);
   EXPECT_TRUE(
       contains(said(0), "[ranks] expected all 2 ranks to take part in time, got nothing of rank 1"));
 }
@@ -182,7 +183,7 @@ TEST_F(RanksTraining, ARankThatStopsEndsTheOthersInTime) {
 TEST_F(RanksTraining, OfDifferentNetworksIsAnErrorOnAllRanks) {
   MARU_NEEDS_GLOO();
   start_all("other", 3);
-  for (const std::size_t rank : {0u, 1u, 2u}) EXPECT_EQ(code(rank, seconds(30)), 1);
+  for (const std::size_t rank : {0u, 1u, 2u}) EXPECT_EQ(code(rank, seconds(90)), 1);
   for (const std::size_t rank : {0u, 1u})
     EXPECT_TRUE(
         contains(said(rank), "the same network and options on all 3 ranks, got another on rank 2"));
@@ -204,7 +205,7 @@ TEST(Communicator, NamesWhoDoesNotCome) {
   ranks.ranks = ranks.local_ranks = 3;
   ranks.port = testing::free_port();
   CommunicatorOptions soon;
-  soon.start = std::chrono::milliseconds(300);
+  soon.start = std::chrono::seconds(3);  // in which rank 0 has come itself, however busy the machine
   try {
     make_communicator(ranks, soon);
     FAIL() << "nobody else is there";
@@ -213,6 +214,7 @@ TEST(Communicator, NamesWhoDoesNotCome) {
     EXPECT_TRUE(contains(error.what(), "got none of rank 1, 2"));
   }
   ranks.rank = 1;
+  soon.start = std::chrono::milliseconds(100);
   try {
     make_communicator(ranks, soon);
     FAIL() << "nobody else is there";

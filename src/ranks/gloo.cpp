@@ -13,6 +13,7 @@
 #include "base/error.h"
 #include "ranks/communicator.h"
 #include "ranks/meeting.h"
+#include "ranks/no_pipe_signal.h"
 
 namespace maru {
 namespace {
@@ -124,6 +125,7 @@ class GlooCommunicator final : public Communicator {
   void guarded(std::string_view doing, Collective collective) {
     if (failed_) throw Error(*failed_);
     std::string said;
+    const ranks::NoPipeSignal no_signal;  // which Gloo does not ask for
     try {
       return collective();
     } catch (const Error& error) {
