@@ -1,4 +1,4 @@
-// A bunch of bananas on a wooden table. Our own scene; see README.md for how it becomes banana.jpg.
+// A bunch of bananas on a wooden table. Our own scene; README.md says how it becomes banana.jpg.
 #version 3.7;
 global_settings { assumed_gamma 1.0 }
 #include "woods.inc"

@@ -1,4 +1,4 @@
-// A basketball on the floor of a hall. Our own scene; see README.md for how it becomes basketball.jpg.
+// A basketball on the floor of a hall. Our own scene; README.md says how it becomes basketball.jpg.
 #version 3.7;
 global_settings { assumed_gamma 1.0 }
 #include "woods.inc"

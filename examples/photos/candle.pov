@@ -1,4 +1,4 @@
-// A burning candle in a dim room. Our own scene; see README.md for how it becomes candle.jpg.
+// A burning candle in a dim room. Our own scene; README.md says how it becomes candle.jpg.
 #version 3.7;
 global_settings { assumed_gamma 1.0 }
 #include "woods.inc"

@@ -1,4 +1,4 @@
-// An hourglass on a wooden table. Our own scene; see README.md for how it becomes hourglass.jpg.
+// An hourglass on a wooden table. Our own scene; README.md says how it becomes hourglass.jpg.
 #version 3.7;
 global_settings { assumed_gamma 1.0 max_trace_level 12 }
 #include "woods.inc"

@@ -1,4 +1,4 @@
-// Lemons on a grey cloth, one cut in half. Our own scene; see README.md for how it becomes lemon.jpg.
+// Lemons on a grey cloth, one cut in half. Our own scene; README.md says how it becomes lemon.jpg.
 #version 3.7;
 global_settings { assumed_gamma 1.0 }
 camera { location <0.2, 3.0, -6.2> look_at <0.1, 0.65, 0> angle 36 aperture 0.12 focal_point <0, 0.8, -0.6> blur_samples 24 }

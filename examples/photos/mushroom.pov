@@ -1,4 +1,4 @@
-// A mushroom in the grass of a wood. Our own scene; see README.md for how it becomes mushroom.jpg.
+// A mushroom in the grass of a wood. Our own scene; README.md says how it becomes mushroom.jpg.
 #version 3.7;
 global_settings { assumed_gamma 1.0 }
 camera { location <0, 1.5, -6> look_at <0, 1.05, 0> angle 34 aperture 0.25 focal_point <0, 1.2, -0.8> blur_samples 32 }
