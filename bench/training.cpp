@@ -63,7 +63,11 @@ void print_steps(maru::Trainer& trainer, std::size_t most) {
 
 int run(int argc, char** argv) {
   std::string definition, precision = "fp32";
-  maru::CaffeOptions import{.phase = "TRAIN", .batch = 8, .data_layers = true, .fill = true, .seed = 1};
+  maru::CaffeOptions import;
+  import.phase = "TRAIN";
+  import.batch = 8;
+  import.data_layers = import.fill = true;
+  import.seed = 1;
   int updates = 10;
   std::size_t most_steps = 0;
   std::string device_name = "cpu";

@@ -75,8 +75,8 @@ Operator dropout_operator() {
   add("none", f32({3, 10}), {0, 0});
   add("0.7 of halves", f16({2, 19, 3, 5}), {0.7, 1});
   add("matrix of halves", f16({5, 24}), {0.5, 3});
-  add("a part of a batch", f32({2, 37}), {0.5, 7, 2 * 37 + (std::int64_t{1} << 33)});
-  add("images of a batch", f32({3, 16, 5, 7}), {0.4, 9, 3 * 16 * 5 * 7});
+  add("a part of a batch", f32({2, 37}), {0.5, 7, std::int64_t{2} * 37 + (std::int64_t{1} << 33)});
+  add("images of a batch", f32({3, 16, 5, 7}), {0.4, 9, std::int64_t{3} * 16 * 5 * 7});
   add("a part in halves", f16({2, 40}), {0.5, 7, 83});
   return op;
 }

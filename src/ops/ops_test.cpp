@@ -586,7 +586,7 @@ TEST(Halves, SumsWidenAndWhatMustNotBeRoundedStays) {
   EXPECT_THROW(type_of(ConvGradWeight{}, {data, f32(data.shape)}), Error);
 
   EXPECT_EQ(type_of(Dropout{}, {data, f32({1})}), DType::f16);
-  const Op dropout = Dropout{}, loss = SoftmaxLoss{}, conv = Conv{4};
+  const Op dropout = Dropout{}, loss = SoftmaxLoss{}, conv = Conv{4, {}};
   EXPECT_FALSE(dropout.keeps_f32(0));
   EXPECT_TRUE(dropout.keeps_f32(1));
   EXPECT_TRUE(loss.keeps_f32(0) && loss.keeps_f32(1));

@@ -167,7 +167,9 @@ TEST(CudaPoolGrad, FindsTheWindowsOfAPixel) {
         const TapSpan taps = taps_with(window, axis, pixels, out);
         EXPECT_EQ(taps.begin, wanted.begin) << one.name;
         EXPECT_EQ(taps.end, wanted.end) << one.name;
-        if (pool.kind == Pool::Kind::average) EXPECT_EQ(taps.counted, wanted.counted) << one.name;
+        if (pool.kind == Pool::Kind::average) {
+          EXPECT_EQ(taps.counted, wanted.counted) << one.name;
+        }
         for (std::int32_t pixel = 0; pixel < pixels; ++pixel) {
           const WindowSpan span = windows_with(window, axis, windows, pixel);
           EXPECT_EQ(span.first <= out && out < span.last, wanted.begin <= pixel && pixel < wanted.end)

@@ -38,11 +38,11 @@ ContextHandle make_context(cl_platform_id platform, cl_device_id device) {
 Runtime::Runtime(cl_platform_id platform, cl_device_id device)
     : device_(device), context_(make_context(platform, device)), own_queue_(make_queue()) {
   const std::string extensions = device_text(device, CL_DEVICE_EXTENSIONS);
-  const std::string vendor = device_text(device, CL_DEVICE_VENDOR);
   is_cpu = (device_info<cl_device_type>(device, CL_DEVICE_TYPE) & CL_DEVICE_TYPE_CPU) != 0;
   has_unified_memory = device_info<cl_bool>(device, CL_DEVICE_HOST_UNIFIED_MEMORY) != 0;
   has_fp16 = has_word(extensions, "cl_khr_fp16");
-  is_intel = vendor.find("Intel") != std::string::npos;
+  // The driver's maker: what others (PoCL) run on Intel's processors is not Intel's.
+  is_intel = platform_text(platform, CL_PLATFORM_VENDOR).find("Intel") != std::string::npos;
   if (is_version_2(device)) {
     const auto svm = device_info<cl_device_svm_capabilities>(device, CL_DEVICE_SVM_CAPABILITIES);
     has_coarse_svm = (svm & CL_DEVICE_SVM_COARSE_GRAIN_BUFFER) != 0;

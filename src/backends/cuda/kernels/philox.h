@@ -12,7 +12,7 @@ struct PhiloxWords {
 };
 
 MARU_BOTH constexpr PhiloxWords philox_words(std::uint64_t group, std::uint64_t step,
-                                                  std::uint64_t seed) {
+                                             std::uint64_t seed) {
   constexpr std::uint64_t kMultiplier0 = 0xD2511F53, kMultiplier1 = 0xCD9E8D57;
   constexpr std::uint32_t kWeyl0 = 0x9E3779B9, kWeyl1 = 0xBB67AE85;
   PhiloxWords counter{{static_cast<std::uint32_t>(group), static_cast<std::uint32_t>(group >> 32),
@@ -37,8 +37,7 @@ struct DropoutTerms {
 };
 
 // Whether the element of this index, in the order of the plain layout, is kept in a step.
-MARU_BOTH constexpr bool keeps(const DropoutTerms& terms, std::uint64_t step,
-                                    std::uint64_t index) {
+MARU_BOTH constexpr bool keeps(const DropoutTerms& terms, std::uint64_t step, std::uint64_t index) {
   const PhiloxWords words = philox_words(index / 4, step, terms.seed);
   const std::uint32_t low = index % 2 == 0 ? words.at[0] : words.at[1];
   const std::uint32_t high = index % 2 == 0 ? words.at[2] : words.at[3];

@@ -27,8 +27,8 @@ struct PoolGradParams {
 struct WindowSpan {
   std::int32_t first, last;
 };
-MARU_BOTH constexpr WindowSpan windows_with(const PoolWindow& window, int axis,
-                                                 std::int32_t windows, std::int32_t pixel) {
+MARU_BOTH constexpr WindowSpan windows_with(const PoolWindow& window, int axis, std::int32_t windows,
+                                            std::int32_t pixel) {
   const std::int32_t at = pixel + window.pad[axis], behind = at - window.kernel[axis];
   const std::int32_t first = behind < 0 ? 0 : behind / window.stride[axis] + 1;
   const std::int32_t last = at / window.stride[axis] + 1;
@@ -41,7 +41,7 @@ struct TapSpan {
   std::int32_t origin, begin, end, counted;
 };
 MARU_BOTH constexpr TapSpan taps_with(const PoolWindow& window, int axis, std::int32_t pixels,
-                                           std::int32_t at) {
+                                      std::int32_t at) {
   const std::int32_t origin = at * window.stride[axis] - window.pad[axis];
   const std::int32_t behind = origin + window.kernel[axis], border = pixels + window.pad[axis];
   const std::int32_t stop = behind < border ? behind : border;

@@ -1,5 +1,5 @@
-// Oranges on a wooden table, one cut open. Our own scene; oranges.jpg is this at quality 93:
-//   povray +W480 +H360 +A0.1 oranges.pov
+// Oranges on a wooden table, one cut open. Our own scene; orange.jpg is this at quality 93:
+//   povray +W480 +H360 +A0.1 orange.pov
 #version 3.7;
 global_settings { assumed_gamma 1.0 }
 #include "colors.inc"
