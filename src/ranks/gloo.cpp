@@ -9,7 +9,6 @@
 #include <gloo/transport/tcp/device.h>
 
 #include <algorithm>
-#include <csignal>
 
 #include "base/error.h"
 #include "ranks/communicator.h"
@@ -168,11 +167,6 @@ class GlooCommunicator final : public Communicator {
 std::shared_ptr<Communicator> make_communicator(const Ranks& ranks,
                                                 const CommunicatorOptions& options) {
   if (ranks.ranks == 1) return nullptr;
-  // Gloo writes to sockets whose other end may have died: that is to be an error, not the end of this
-  // process. Whoever handles the signal already goes on doing so.
-  struct sigaction now {};
-  if (::sigaction(SIGPIPE, nullptr, &now) == 0 && now.sa_handler == SIG_DFL)
-    std::signal(SIGPIPE, SIG_IGN);
   return std::make_shared<GlooCommunicator>(ranks, options);
 }
 
