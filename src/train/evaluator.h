@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "device/communicator.h"
 #include "train/fed_network.h"
 #include "train/trainer.h"
 
@@ -21,6 +22,9 @@ struct EvaluatorOptions {
   FeedOptions feed;
   std::uint64_t seed = 0;             // for what is drawn of photos: the same at each test
   std::optional<std::int64_t> batch;  // instead of the data layer's
+  // The ranks that test together, each with its part of the photos: at the same time, and with the same
+  // options. Null: one alone.
+  std::shared_ptr<Communicator> communicator = {};
 };
 
 class Evaluator {
@@ -29,17 +33,21 @@ class Evaluator {
   Evaluator(Trainer& trainer, EvaluatorOptions options);
 
   const FedNetwork& network() const { return network_; }
+  std::int64_t iterations() const { return options_.net.iterations; }
   std::size_t memory_bytes() const;
   const Plan& plan() const { return plans_.begin()->second->plan(); }
 
   // The mean of each figure of the net: over its batches, or where each photo is there once, over the
   // photos. Every test begins at the first photo, so that tests can be compared (Caffe goes on where
-  // the last ended). Nothing where `stop` said so meanwhile.
+  // the last ended). Nothing where `stop` said so meanwhile: it is asked before each batch, on all
+  // ranks as often, and has to say the same on all.
   using Figures = std::vector<std::pair<std::string, double>>;
   std::optional<Figures> run(const std::function<bool()>& stop);
 
  private:
   PlannedRun& plan_for(std::int64_t count);
+  // Over all ranks.
+  void add_up(Figures& sums, double& weight) const;
 
   Trainer& trainer_;
   EvaluatorOptions options_;

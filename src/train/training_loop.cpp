@@ -1,10 +1,12 @@
 #include "train/training_loop.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <numeric>
 
 #include "base/error.h"
+#include "train/agreement.h"
 
 namespace maru {
 namespace {
@@ -24,6 +26,7 @@ TrainingFacts::Net facts_of(const FedNetwork& network) {
 TrainingLoop::TrainingLoop(TrainingLoopOptions options) : options_(std::move(options)) {
   load();
   add_tests();
+  require_same_work();
   note_facts();
 }
 
@@ -32,6 +35,8 @@ TrainingLoop::~TrainingLoop() = default;
 void TrainingLoop::load() {
   const CaffeSolver& solver = options_.solver;
   std::optional<Snapshot> snapshot;
+  if (options_.communicator)
+    options_.communicator->share(std::as_writable_bytes(std::span(&options_.seed, 1)));
   weights_ = {options_.weights, true, options_.seed};
   position_.seed = options_.seed;
   if (options_.snapshot) {
@@ -39,13 +44,44 @@ void TrainingLoop::load() {
     weights_ = {{snapshot->weights}, false, snapshot->position.seed};
   }
   network_ = load_fed_network(solver.train, weights_, options_.train, options_.batch);
+  if (options_.communicator) {
+    network_.loader.rank = options_.communicator->rank();
+    network_.loader.ranks = options_.communicator->ranks();
+  }
   if (snapshot) {
     position_ = snapshot->position;
     if (position_.samples < 0)
-      position_.samples = position_.iteration * network_.loader.batch * solver.iter_size;
+      position_.samples =
+          position_.iteration * network_.loader.batch * network_.loader.ranks * solver.iter_size;
   }
   trainer_ = std::make_unique<Trainer>(network_.imported.graph, options_.devices, trainer_options());
-  if (snapshot) restore(*snapshot, network_.imported, *trainer_, solver);
+  if (!snapshot) return;
+  restore(*snapshot, network_.imported, *trainer_, solver);
+  trainer_->share();
+}
+
+void TrainingLoop::require_same_work() const {
+  if (!options_.communicator) return;
+  const CaffeSolver& solver = options_.solver;
+  std::string text = fmt::format(
+      "iteration {} of {}, sample {}, {} passes an update\n"
+      "display every {}, tests every {}, snapshots every {}{}{}\n"
+      "snapshots to \"{}\"\n"
+      "train on {} photos, {} a pass\n",
+      position_.iteration, solver.max_iter, position_.samples, solver.iter_size, solver.display,
+      solver.test_interval, solver.snapshot, solver.test_initialization ? ", a test at first" : "",
+      solver.snapshot_after_train ? ", a snapshot at last" : "", options_.prefix, network_.data->size(),
+      network_.loader.batch);
+  for (std::int64_t i = 0; i < 3; ++i)
+    text += fmt::format("a rate of {} at iteration {}\n",
+                        learning_rate(solver, i * solver.max_iter / 3), i * solver.max_iter / 3);
+  for (const auto& test : tests_) {
+    const FedNetwork& network = test->network();
+    text += fmt::format("test on {} photos, {} a run, {} times\n", network.data->size(),
+                        network.loader.batch, test->iterations());
+  }
+  require_same(*options_.communicator, "work", text,
+               "starting all ranks with the same options, files and photos");
 }
 
 TrainerOptions TrainingLoop::trainer_options() const {
@@ -58,6 +94,7 @@ TrainerOptions TrainingLoop::trainer_options() const {
     const auto found = rates.find(name);
     return found == rates.end() ? std::pair{1.0, 1.0} : found->second;
   };
+  options.communicator = options_.communicator;
   options.solver.solver = solver.type;
   options.solver.momentum = solver.momentum;
   options.solver.momentum2 = solver.momentum2;
@@ -75,7 +112,7 @@ TrainerOptions TrainingLoop::trainer_options() const {
 void TrainingLoop::add_tests() {
   if (options_.solver.test_interval == 0) return;
   for (const CaffeNet& net : options_.solver.tests) {
-    EvaluatorOptions options{net, weights_, options_.test, position_.seed, {}};
+    EvaluatorOptions options{net, weights_, options_.test, position_.seed, {}, options_.communicator};
     options.weights.fill = true;  // a layer that only the test net has
     if (options_.whole_tests) options.net.iterations = 0;
     tests_.push_back(std::make_unique<Evaluator>(*trainer_, std::move(options)));
@@ -85,6 +122,8 @@ void TrainingLoop::add_tests() {
 void TrainingLoop::note_facts() {
   facts_.network = network_.imported.graph.name;
   facts_.train = facts_of(network_);
+  facts_.rank = network_.loader.rank;
+  facts_.ranks = network_.loader.ranks;
   for (const auto& test : tests_) {
     facts_.tests.push_back(facts_of(test->network()));
     facts_.test_bytes += test->memory_bytes();
@@ -108,6 +147,7 @@ class TrainingLoop::Running {
         trainer_(*loop.trainer_),
         position_(loop.position_),
         observer_(observer),
+        communicator_(loop.options_.communicator.get()),
         loader_(loop.network_.data, loader_options(loop)) {
     outcome_.last = figures();
   }
@@ -142,15 +182,24 @@ class TrainingLoop::Running {
            (position_.iteration > 0 || also_at_first);
   }
 
+  template <std::size_t count>
+  void sum(std::array<double, count>& values) const {
+    if (communicator_ != nullptr) communicator_->sum(std::span<double>(values));
+  }
+
+  // What one rank asks for is done by all.
   Asked asks() {
     const auto& deadline = loop_.options_.deadline;
-    if (deadline && Clock::now() >= *deadline) {
-      outcome_.ended = TrainingOutcome::Ended::out_of_time;
-      return Asked::stop;
-    }
-    const Asked asked = observer_.asks();
-    if (asked == Asked::stop) outcome_.ended = TrainingOutcome::Ended::asked;
-    return asked;
+    const Asked own = observer_.asks();
+    std::array<double, 3> who{};
+    auto& [late, stop, snapshot] = who;
+    late = deadline && Clock::now() >= *deadline ? 1 : 0;
+    stop = own == Asked::stop ? 1 : 0;
+    snapshot = own == Asked::snapshot ? 1 : 0;
+    sum(who);
+    if (late == 0 && stop == 0) return snapshot > 0 ? Asked::snapshot : Asked::nothing;
+    outcome_.ended = late > 0 ? TrainingOutcome::Ended::out_of_time : TrainingOutcome::Ended::asked;
+    return Asked::stop;
   }
 
   // As Caffe does when it stops early.
@@ -164,9 +213,19 @@ class TrainingLoop::Running {
     if (solver_.snapshot_after_train && (!is_there || outcome_.is_unsaved)) save();
   }
 
-  // A snapshot that cannot be written costs no training: the next is tried, too.
+  // A snapshot that cannot be written costs no training: the next is tried, too. Of several ranks, 0
+  // writes it.
   void save() {
     if (loop_.options_.prefix.empty() || saved_at_ == position_.iteration) return;
+    trainer_.require_same_states();
+    std::array<double, 1> failed{};
+    if (loop_.network_.loader.rank == 0 && !write()) failed[0] = 1;
+    sum(failed);
+    outcome_.is_unsaved = failed[0] > 0;
+    if (!outcome_.is_unsaved) saved_at_ = position_.iteration;
+  }
+
+  bool write() {
     const Clock::time_point start = Clock::now();
     position_.updates = trainer_.updates();
     position_.scale.reset();
@@ -174,12 +233,11 @@ class TrainingLoop::Running {
     try {
       outcome_.snapshot =
           write_snapshot(loop_.options_.prefix, loop_.network_.imported, trainer_, solver_, position_);
-      outcome_.is_unsaved = false;
-      saved_at_ = position_.iteration;
       observer_.saved(*outcome_.snapshot, since(start));
+      return true;
     } catch (const Error& error) {
-      outcome_.is_unsaved = true;
       observer_.could_not_save(error);
+      return false;
     }
   }
 
@@ -202,7 +260,8 @@ class TrainingLoop::Running {
     return true;
   }
 
-  // Losses of one pass, summed with their weights. Nothing else may have been written to inputs.
+  // Losses of one pass of this rank, summed with their weights. Nothing else may have been written to
+  // inputs.
   double pass() {
     const Clock::time_point start = Clock::now();
     const Batch batch = loader_.next();
@@ -213,16 +272,30 @@ class TrainingLoop::Running {
     double loss = 0;
     for (const CaffeLoss& one : loop_.network_.imported.losses)
       loss += one.weight * static_cast<double>(trainer_.output(one.value)[0]);
-    position_.samples += batch.count;
-    images_ += batch.count;
+    const std::int64_t photos = batch.count * loop_.network_.loader.ranks;
+    position_.samples += photos;
+    images_ += photos;
     busy_ += since(start);
     return loss;
   }
 
-  void note_loss(double loss) {
+  // The mean over ranks, where it is finite; else says whose is not, and where it began.
+  bool note_loss(double own) {
+    std::vector<double> losses(static_cast<std::size_t>(loop_.network_.loader.ranks));
+    losses[static_cast<std::size_t>(loop_.network_.loader.rank)] = own;
+    if (communicator_ != nullptr) communicator_->sum(std::span(losses));
+    const auto bad = std::ranges::find_if_not(losses, [](double loss) { return std::isfinite(loss); });
+    if (bad != losses.end()) {
+      const std::string whose =
+          communicator_ == nullptr ? "" : fmt::format(" of rank {}", bad - losses.begin());
+      return diverged(fmt::format("the loss{}", whose), *bad);
+    }
+    const double loss =
+        std::accumulate(losses.begin(), losses.end(), 0.0) / static_cast<double>(losses.size());
     position_.losses.push_back(loss);
     const auto most = static_cast<std::size_t>(std::max<std::int64_t>(solver_.average_loss, 1));
     while (position_.losses.size() > most) position_.losses.pop_front();
+    return true;
   }
 
   // One update. False where the loss is no number any more.
@@ -230,8 +303,7 @@ class TrainingLoop::Running {
     double loss = 0;
     for (std::int64_t pass_of = 0; pass_of < solver_.iter_size; ++pass_of)
       loss += pass() / static_cast<double>(solver_.iter_size);
-    if (!std::isfinite(loss)) return diverged("the loss", loss);
-    note_loss(loss);
+    if (!note_loss(loss)) return false;
     if (is_displayed) display();
     const Clock::time_point start = Clock::now();
     const double norm = trainer_.update(learning_rate(solver_, position_.iteration));
@@ -262,17 +334,20 @@ class TrainingLoop::Running {
 
   // As Caffe: of one more pass, after the last update.
   bool last_display() {
-    const double loss = pass();
-    if (!std::isfinite(loss)) return diverged("the loss", loss);
-    note_loss(loss);
+    if (!note_loss(pass())) return false;
     display();
     return true;
   }
 
   void display() {
     TrainingFigures shown = figures();
-    for (const std::string& name : loop_.facts_.train.figures)
-      shown.outputs.emplace_back(name, static_cast<double>(trainer_.output(name)[0]));
+    const std::vector<std::string>& names = loop_.facts_.train.figures;
+    std::vector<double> values;
+    for (const std::string& name : names)
+      values.push_back(static_cast<double>(trainer_.output(name)[0]));
+    if (communicator_ != nullptr && !values.empty()) communicator_->sum(std::span(values));
+    for (std::size_t i = 0; i < names.size(); ++i)
+      shown.outputs.emplace_back(names[i], values[i] / loop_.network_.loader.ranks);
     outcome_.last = shown;
     observer_.displayed(shown);
     all_busy_ += busy_;
@@ -308,6 +383,7 @@ class TrainingLoop::Running {
   Trainer& trainer_;
   TrainingPosition& position_;
   TrainingObserver& observer_;
+  Communicator* const communicator_;  // null: one rank alone
   Loader loader_;
   TrainingOutcome outcome_;
   const Clock::time_point start_ = Clock::now();

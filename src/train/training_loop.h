@@ -26,6 +26,9 @@ struct TrainingLoopOptions {
   FeedOptions train, test;
   std::optional<std::int64_t> batch;  // instead of what the training net's data layer says
   bool whole_tests = false;           // each photo once, whatever test_iter says
+  // The ranks that train together; the devices were opened with it. Each has `batch` photos a pass,
+  // and its part of what is tested. Null: one alone.
+  std::shared_ptr<Communicator> communicator = {};
   // When to stop with a snapshot.
   std::optional<std::chrono::steady_clock::time_point> deadline;
 };
@@ -33,14 +36,15 @@ struct TrainingLoopOptions {
 // What is known before the first pass.
 struct TrainingFacts {
   struct Net {
-    std::string data;         // where the data set is
-    std::int64_t photos = 0;  // of it
-    std::int64_t batch = 0;
+    std::string data;                  // where the data set is
+    std::int64_t photos = 0;           // of it
+    std::int64_t batch = 0;            // of each rank
     std::vector<std::string> figures;  // outputs of one element
   };
   std::string network;
   Net train;
   std::vector<Net> tests;
+  int rank = 0, ranks = 1;
   std::int64_t parameters = 0, trained = 0;  // elements
   // Bytes on the device: parameters, gradients and memory of the solver; what passes and updates take
   // beside them, and of it their arenas; the same of test nets.
@@ -53,16 +57,19 @@ struct TrainingFigures {
   std::int64_t iteration = 0;
   double epoch = 0, seconds = 0;  // seconds of this run
   double loss = 0, rate = 0;      // the loss: mean of the last average_loss
-  double images_per_second = 0;   // of training alone, since the last figures
+  double images_per_second = 0;   // of training alone, since the last figures; of all ranks
   double data_wait = 0;           // the share of that time in which it waited for photos
   double eta_seconds = 0;         // until max_iter
   double loss_scale = 0;          // in fp16; 0: there is none
   std::int64_t skipped = 0;       // updates without effect so far: gradients were not finite
-  std::vector<std::pair<std::string, double>> outputs;  // of the last pass; only when displayed
+  // Of the last pass, the mean over ranks; only when displayed.
+  std::vector<std::pair<std::string, double>> outputs;
 };
 
 enum class Asked : std::uint8_t { nothing, snapshot, stop };
 
+// Every rank has one; all are told of the same, but that of a snapshot rank 0's is alone. What one asks
+// for, all do.
 class TrainingObserver {
  public:
   virtual ~TrainingObserver() = default;
@@ -78,7 +85,8 @@ class TrainingObserver {
 struct TrainingOutcome {
   enum class Ended : std::uint8_t { finished, asked, out_of_time, diverged };
   Ended ended = Ended::finished;
-  std::string diverged;                   // what is not finite, and where; empty where all is well
+  // What is not finite, and where, as this rank has seen it; empty where all is well.
+  std::string diverged;
   bool is_unsaved = false;                // the last snapshot that was wanted could not be written
   std::optional<SnapshotFiles> snapshot;  // the last of this run
   TrainingFigures last;
@@ -86,7 +94,8 @@ struct TrainingOutcome {
 
 class TrainingLoop {
  public:
-  // Reads, plans and makes all memory, so that what cannot be trained is said before it begins.
+  // Reads, plans and makes all memory, so that what cannot be trained is said before it begins. Throws
+  // Error on all ranks where they have been told different things.
   explicit TrainingLoop(TrainingLoopOptions options);
   ~TrainingLoop();
 
@@ -101,6 +110,8 @@ class TrainingLoop {
   class Running;
   void load();
   TrainerOptions trainer_options() const;
+  // The same on all ranks, or they would wait for each other.
+  void require_same_work() const;
   void add_tests();
   void note_facts();
 

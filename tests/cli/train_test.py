@@ -122,7 +122,9 @@ def blobs(caffemodel):
     return found
 
 
-class Train(Case):
+class TrainCase(Case):
+    """A data set, and solvers for it."""
+
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
@@ -164,6 +166,8 @@ class Train(Case):
                  for pair, name in zip((left, right), names)]
         self.assertEqual(texts[0], texts[1])
 
+
+class Train(TrainCase):
     # Learning.
 
     def test_learns_and_is_tested(self):

@@ -1,13 +1,16 @@
 // maru train: trains a network as a Caffe solver file says.
 #include <algorithm>
+#include <cstdlib>
 #include <filesystem>
 #include <random>
+#include <thread>
 
 #include "apps/cli/train_report.h"
 #include "apps/cli/train_words.h"
 #include "apps/cli/verb.h"
 #include "base/error.h"
 #include "device/registry.h"
+#include "ranks/communicator.h"
 
 namespace maru::cli {
 namespace {
@@ -33,13 +36,15 @@ class Train final : public Verb {
         "Trains a network as a Caffe solver file says: its networks, its rates, its tests and\n"
         "snapshots. Photos are decoded and augmented by threads beside it. Ctrl-C or SIGTERM stops\n"
         "it with a snapshot, a second one at once; SIGHUP writes a snapshot. It goes on from one to\n"
-        "the bit, on the CPU.",
+        "the bit, on the CPU. Started several times by mpirun or torchrun, the processes train one\n"
+        "network together, each with a GPU of its own; see docs/train.md.",
         std::initializer_list<std::string_view>{
             "train --solver solver.prototxt",
             "train --solver solver.prototxt --train-data photos/train --test-data photos/val",
             "train --solver solver.prototxt --resume --stop-after 9m --csv curves.csv",
             "train --solver solver.prototxt --weights bvlc_googlenet.caffemodel",
-            "train --solver solver.prototxt --augment area=0.2:1,mirror,brightness=0.3"});
+            "train --solver solver.prototxt --augment area=0.2:1,mirror,brightness=0.3",
+            "mpirun -np 4 maru train --solver solver.prototxt --device cuda"});
     declare_what(*line);
     declare_how(*line);
     declare_reports(*line);
@@ -48,15 +53,22 @@ class Train final : public Verb {
 
   int run(Output& out) override {
     const Clock::time_point start = Clock::now();
-    TrainReport report(out, {csv_, tensorboard_, log_, json_});
+    ranks_ = ranks_from_environment();
+    TrainReport report(out, {csv_, tensorboard_, log_, json_, ranks_.rank});
     TrainingLoopOptions options = to_options(report, start);
-    const std::vector<std::unique_ptr<Device>> devices = open_devices(options.solver);
+    const std::string name = device_name(options.solver);
+    if (name != "cpu") see_own_gpu_only(ranks_);
+    options.communicator = make_communicator(ranks_);
+    const std::shared_ptr<Communicator> communicator = options.communicator;
+    const std::vector<std::unique_ptr<Device>> devices = open_devices(name, options);
     for (const auto& device : devices) options.devices.push_back(device.get());
     const CaffeSolver solver = options.solver;
     const bool is_resumed = options.snapshot.has_value();
     TrainingLoop loop(std::move(options));
     report.begin(loop.facts(), solver, devices[0]->name(), precision_, is_resumed);
-    return report.end(loop.run(report));
+    const int code = report.end(loop.run(report));
+    if (communicator) communicator->leave();
+    return code;
   }
 
  private:
@@ -109,8 +121,10 @@ class Train final : public Verb {
         "fp32; tf32: products are rounded where the device has units for that; fp16: data\n"
         "in half precision, weights and sums in single, with a loss scale. Default: fp32.",
         {{"fp32", Precision::fp32}, {"tf32", Precision::tf32}, {"fp16", Precision::fp16}}, precision_);
-    line.integer("--threads", "Threads that decode photos; 0: one a core. Default: 0.", threads_, 0,
-                 1024);
+    line.integer("--threads",
+                 "Threads that decode photos; 0: one a core, which ranks of one machine share.\n"
+                 "Default: 0.",
+                 threads_, 0, 1024);
     line.integer("--batch", "Photos a pass, instead of what the data layer says.", batch_, 1, 65536);
     line.integer("--max-iter", "Updates altogether, instead of the solver's max_iter.", max_iter_, 1,
                  1000000000);
@@ -175,7 +189,7 @@ class Train final : public Verb {
     FeedOptions options;
     options.data = data;
     options.root = root_;
-    options.threads = static_cast<int>(threads_);
+    options.threads = threads_ > 0 ? static_cast<int>(threads_) : threads_of_rank();
     options.report = [&report](const std::string& name, const Error& error) {
       report.report(name, error);
     };
@@ -186,26 +200,42 @@ class Train final : public Verb {
     return options;
   }
 
-  std::vector<std::unique_ptr<Device>> open_devices(const CaffeSolver& solver) const {
+  // Ranks of one machine share its cores; 0, which is all of them, for one alone.
+  int threads_of_rank() const {
+    if (ranks_.local_ranks == 1) return 0;
+    return std::max(1, static_cast<int>(std::thread::hardware_concurrency()) / ranks_.local_ranks);
+  }
+
+  std::string device_name(const CaffeSolver& solver) const {
+    if (!device_.empty()) return device_;
+    return solver.mode_given && !solver.gpu ? "cpu" : "auto";
+  }
+
+  std::vector<std::unique_ptr<Device>> open_devices(std::string name,
+                                                    const TrainingLoopOptions& training) const {
+    const int number = ranks_.ranks > 1 ? 0 : training.solver.device;  // a rank sees one GPU alone
     DeviceOptions options;
     options.precision = precision_;
+    options.communicator = training.communicator;
+    if (std::getenv("OMP_NUM_THREADS") == nullptr) options.threads = threads_of_rank();
     std::vector<std::unique_ptr<Device>> devices;
-    std::string name = device_;
-    if (name.empty()) name = solver.mode_given && !solver.gpu ? "cpu" : "auto";
     if (name == "auto") {
       // Others have no kernels for training: the CPU would do most of it, beside them.
       name = "cpu";
       if (std::ranges::find(all_backends(), "cuda", &Backend::name) != all_backends().end()) {
         try {
-          devices.push_back(
-              open_device(solver.device > 0 ? fmt::format("cuda:{}", solver.device) : "cuda", options));
+          devices.push_back(open_device(number > 0 ? fmt::format("cuda:{}", number) : "cuda", options));
         } catch (const Error& error) {
           complain(fmt::format("passed over: {}", error.what()));
         }
       }
     }
     if (devices.empty()) devices.push_back(open_device(name, options));
-    if (!devices[0]->is_host()) devices.push_back(open_device("cpu", {}));
+    if (!devices[0]->is_host()) {
+      DeviceOptions beside;
+      beside.threads = options.threads;
+      devices.push_back(open_device("cpu", beside));
+    }
     return devices;
   }
 
@@ -214,6 +244,7 @@ class Train final : public Verb {
   bool resume_ = false, test_all_ = false, json_ = false;
   MemoryPolicy policy_ = MemoryPolicy::automatic;
   Precision precision_ = Precision::fp32;
+  Ranks ranks_;
   std::int64_t threads_ = 0, batch_ = 0, max_iter_ = 0, seed_ = -1;
 };
 

@@ -73,12 +73,18 @@ std::string bytes(std::size_t count) { return human_bytes(static_cast<double>(co
 
 TrainReport::TrainReport(Output& out, TrainReportOptions options)
     : out_(out), options_(std::move(options)) {
-  if (options_.log.empty()) return;
+  if (options_.log.empty() || !is_first()) return;
   log_.open(options_.log, std::ios::app);
   if (!log_) throw system_error(options_.log, "a log file that can be written");
 }
 
+void TrainReport::warn(const std::string& line) {
+  complain(is_first() ? line : fmt::format("rank {}: {}", options_.rank, line));
+  if (log_.is_open()) log_ << now() << "  " << line << std::endl;
+}
+
 void TrainReport::say(const std::string& line) {
+  if (!is_first()) return;
   if (options_.json) {
     complain(line);
   } else if (is_heard_) {
@@ -108,10 +114,7 @@ void TrainReport::say_reports() {
     const std::lock_guard lock(mutex_);
     reports.swap(reports_);
   }
-  for (const std::string& line : reports) {
-    complain(line);
-    if (log_.is_open()) log_ << now() << "  " << line << std::endl;
-  }
+  for (const std::string& line : reports) warn(line);
 }
 
 std::string TrainReport::test_name(std::size_t net) const {
@@ -122,6 +125,7 @@ void TrainReport::begin(const TrainingFacts& facts, const CaffeSolver& solver, s
                         Precision precision, bool is_resumed) {
   facts_ = facts;
   max_iter_ = solver.max_iter;
+  if (!is_first()) return;
   if (!options_.csv.empty()) {
     std::vector<std::string> columns{"lr", "loss"};
     for (const std::string& name : facts.train.figures) columns.push_back("train/" + name);
@@ -139,8 +143,11 @@ void TrainReport::begin(const TrainingFacts& facts, const CaffeSolver& solver, s
 
   say(fmt::format("{} on {} in {}: {} parameters, {} of them trained", facts.network, device,
                   to_string(precision), grouped(facts.parameters), grouped(facts.trained)));
-  say(fmt::format("train: {} photos of {}, {} a pass, {} passes an update", grouped(facts.train.photos),
-                  facts.train.data, facts.train.batch, solver.iter_size));
+  const std::string each =
+      facts.ranks > 1 ? fmt::format(" on each of {} ranks", facts.ranks) : std::string();
+  say(fmt::format("train: {} photos of {}, {} a pass{}, {} passes an update",
+                  grouped(facts.train.photos), facts.train.data, facts.train.batch, each,
+                  solver.iter_size));
   for (std::size_t i = 0; i < facts.tests.size(); ++i) {
     const auto& test = facts.tests[i];
     say(fmt::format("{}: {} photos of {}, {} a run", test_name(i), grouped(test.photos), test.data,
@@ -159,6 +166,7 @@ void TrainReport::begin(const TrainingFacts& facts, const CaffeSolver& solver, s
            {"trained", facts.trained},
            {"photos", facts.train.photos},
            {"batch", facts.train.batch},
+           {"ranks", facts.ranks},
            {"seed", facts.position.seed},
            {"first_iteration", facts.position.iteration},
            {"bytes",
@@ -174,7 +182,7 @@ Asked TrainReport::asks() {
 }
 
 void TrainReport::ran(const TrainingFigures& figures) {
-  if (!status_.is_shown() || figures.seconds - status_seconds_ < kStatusSeconds) return;
+  if (!is_first() || !status_.is_shown() || figures.seconds - status_seconds_ < kStatusSeconds) return;
   status_seconds_ = figures.seconds;
   status_.show(progress_of(figures, max_iter_));
 }
@@ -190,6 +198,7 @@ void TrainReport::keep(const TrainingFigures& at, std::vector<std::pair<std::str
 }
 
 void TrainReport::displayed(const TrainingFigures& figures) {
+  if (!is_first()) return;
   std::vector<std::pair<std::string, double>> values{{"lr", figures.rate}, {"loss", figures.loss}};
   for (const auto& [name, value] : figures.outputs) values.emplace_back("train/" + name, value);
   values.emplace_back("images/s", figures.images_per_second);
@@ -210,6 +219,7 @@ void TrainReport::displayed(const TrainingFigures& figures) {
 
 void TrainReport::tested(std::size_t net, const TrainingFigures& at, const Evaluator::Figures& means,
                          double seconds) {
+  if (!is_first()) return;
   std::vector<std::pair<std::string, double>> values;
   for (const auto& [name, value] : means) values.emplace_back(test_name(net) + "/" + name, value);
   keep(at, std::move(values));
@@ -224,9 +234,7 @@ void TrainReport::saved(const SnapshotFiles& files, double seconds) {
 }
 
 void TrainReport::could_not_save(const Error& error) {
-  const std::string line = fmt::format("no snapshot: {}; training goes on", error.what());
-  complain(line);
-  if (log_.is_open()) log_ << now() << "  " << line << std::endl;
+  warn(fmt::format("no snapshot: {}; training goes on", error.what()));
 }
 
 int TrainReport::end(const TrainingOutcome& outcome) {
@@ -239,12 +247,12 @@ int TrainReport::end(const TrainingOutcome& outcome) {
     line += fmt::format("; go on with --snapshot {}", outcome.snapshot->state.string());
   say(line);
   if (!outcome.diverged.empty()) {
-    complain(Error("training", "a loss that is a number", outcome.diverged,
-                   "a smaller base_lr or clip_gradients, from the last good snapshot")
-                 .what());
+    warn(Error("training", "a loss that is a number", outcome.diverged,
+               "a smaller base_lr or clip_gradients, from the last good snapshot")
+             .what());
   }
-  if (outcome.is_unsaved) complain("the last snapshot could not be written: see above");
-  if (options_.json) {
+  if (outcome.is_unsaved && is_first()) complain("the last snapshot could not be written: see above");
+  if (options_.json && is_first()) {
     Json all = plan_;
     all["ended"] = word_of(outcome.ended);
     all["iteration"] = last.iteration;

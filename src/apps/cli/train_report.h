@@ -1,4 +1,5 @@
-// TrainReport: what `maru train` says and keeps of a run: lines for people, one of them rewritten on a
+// TrainReport: what `maru train` says and keeps of a run (of several ranks, rank 0; the others say what
+// went wrong with them): lines for people, one of them rewritten on a
 // terminal, a log file, CSV, TensorBoard, and a summary. Owned by the verb; one thread, but for
 // report(), which any may call.
 #pragma once
@@ -21,6 +22,7 @@ namespace maru::cli {
 struct TrainReportOptions {
   std::string csv, tensorboard, log;  // empty: none
   bool json = false;                  // standard output is for the summary alone
+  int rank = 0;                       // only rank 0 says and keeps what is the same on all
 };
 
 class TrainReport final : public TrainingObserver {
@@ -49,6 +51,9 @@ class TrainReport final : public TrainingObserver {
  private:
   void keep(const TrainingFigures& at, std::vector<std::pair<std::string, double>> values);
   void say_reports();
+  // To standard error and the log.
+  void warn(const std::string& line);
+  bool is_first() const { return options_.rank == 0; }
   std::string test_name(std::size_t net) const;
 
   Output& out_;
