@@ -1,7 +1,7 @@
 // Training a network as a definition with data layers and losses has it:
 //
 //   training TRAIN_VAL.prototxt [--device D] [--precision fp32|tf32|fp16] [--batch N] [--updates N]
-//            [--steps N]
+//            [--steps N] [--recompute]
 //
 // Weights are drawn by the fillers, pixels at random, labels by turns. Printed, as one line of JSON:
 // medians of a pass (forward and backward) and of an update (SGD with momentum), the memory that was
@@ -74,6 +74,7 @@ int run(int argc, char** argv) {
   const std::map<std::string, maru::Precision> precisions{{"fp32", maru::Precision::fp32},
                                                           {"tf32", maru::Precision::tf32},
                                                           {"fp16", maru::Precision::fp16}};
+  maru::TrainerOptions options;
   CLI::App app("Training, measured.");
   app.add_option("TRAIN_VAL", definition)->required();
   app.add_option("--device", device_name);
@@ -81,6 +82,7 @@ int run(int argc, char** argv) {
   app.add_option("--batch", *import.batch);
   app.add_option("--updates", updates);
   app.add_option("--steps", most_steps);
+  app.add_flag("--recompute", options.training.recompute);
   CLI11_PARSE(app, argc, argv);
 
   maru::Imported imported = maru::import_caffe(definition, std::nullopt, import);
@@ -92,7 +94,6 @@ int run(int argc, char** argv) {
   if (!devices[0]->is_host()) devices.push_back(maru::open_device("cpu", {}));
   std::vector<const maru::Device*> list;
   for (const auto& one : devices) list.push_back(one.get());
-  maru::TrainerOptions options;
   options.precision = device.precision;
   for (const maru::CaffeLoss& loss : imported.losses)
     options.training.losses.push_back({loss.value, loss.weight});

@@ -166,7 +166,8 @@ TEST(ImportedTraining, GoogLeNetThatShips) {
   options.batch = 1;
   const auto path = std::filesystem::path(MARU_SOURCE_DIR) / "models/googlenet/train_val.prototxt";
   Imported imported = import_caffe(path, std::nullopt, options);
-  const std::vector<Parameter> parameters = build_gradients(imported.graph, training_of(imported));
+  const std::vector<Parameter> parameters =
+      build_gradients(imported.graph, training_of(imported)).parameters;
   const std::vector<CaffeParam> learnable = learnable_params(imported);
   ASSERT_EQ(parameters.size(), learnable.size());
   for (std::size_t i = 0; i < parameters.size(); ++i) {

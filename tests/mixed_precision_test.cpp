@@ -152,7 +152,7 @@ TEST(MixedPrecision, OnGoogLeNetEveryFilterIsCastOnceAndEveryGradientIsSingle) {
   TrainingOptions training;
   training.losses = {{"loss", 1}};
   training.scaled = true;
-  const auto parameters = build_gradients(graph, training);
+  const auto parameters = build_gradients(graph, training).parameters;
   const std::size_t before = graph.nodes().size();
   const auto rounding = rounding_device();
   const std::size_t single = make_plan(graph, *rounding, {}).plan.arena_bytes();

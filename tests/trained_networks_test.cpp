@@ -210,8 +210,8 @@ std::vector<double> doubles(std::span<const float> values) { return {values.begi
 class ReferenceTraining {
  public:
   ReferenceTraining(Graph network, const TrainerOptions& options) {
-    std::vector<Statistic> statistics;
-    parameters_ = build_gradients(network, options.training, &statistics);
+    Trained trained = build_gradients(network, options.training);
+    parameters_ = std::move(trained.parameters);
     gradients_ = std::move(network);
     update_ = build_update(parameters_, options.solver, false);
     for (const Graph* graph : {&gradients_, &update_}) {
@@ -221,7 +221,7 @@ class ReferenceTraining {
       }
     }
     for (const Parameter& one : parameters_) states[one.name] = doubles(one.initial->floats());
-    for (const Statistic& one : statistics) states[one.name] = doubles(one.initial->floats());
+    for (const Statistic& one : trained.statistics) states[one.name] = doubles(one.initial->floats());
   }
 
   double pass(const Batch& batch, double step) {

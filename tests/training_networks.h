@@ -203,7 +203,7 @@ class ReferenceTraining {
       : options_(std::move(options)) {
     options_.training.accumulate = options_.passes > 1;
     options_.training.scaled = options_.precision == Precision::fp16;
-    parameters_ = build_gradients(network, options_.training);
+    parameters_ = build_gradients(network, options_.training).parameters;
     if (rewrite) rewrite(network);
     gradients_ = std::move(network);
     update_ = build_update(parameters_, options_.solver, options_.training.accumulate);

@@ -205,7 +205,7 @@ TEST_P(EveryOperator, HasTheGradientOfTheReference) {
   const auto devices = open_all(GetParam());
   Trainer trainer(testing::one_of_each(), listed(devices), options);
   Graph graph = testing::one_of_each();
-  const std::vector<Parameter> parameters = build_gradients(graph, options.training);
+  const std::vector<Parameter> parameters = build_gradients(graph, options.training).parameters;
   std::mt19937 random(5);
   std::vector<std::vector<double>> inputs;
   for (const ValueId id : graph.inputs) {
@@ -265,7 +265,7 @@ TEST(TrainingOnCuda, IsTheGpusAlone) {
   MARU_NEEDS_DEVICE("cuda");
   const auto devices = open_all("cuda");
   const auto expect_none = [&](Graph graph, const TrainingOptions& training) {
-    const std::vector<Parameter> parameters = build_gradients(graph, training);
+    const std::vector<Parameter> parameters = build_gradients(graph, training).parameters;
     for (const auto solver : {Update::Solver::sgd, Update::Solver::adam}) {
       const Graph update = build_update(parameters, Update{solver}, true);
       for (const Graph* one : {static_cast<const Graph*>(&graph), &update}) {

@@ -121,9 +121,9 @@ TEST(BatchStatistics, TrainingGoesThroughRecordedOnes) {
   b.output(b.graph.node(loss).dst[0]);
   TrainingOptions options;
   options.losses = {{"loss", 1}};
-  std::vector<Statistic> statistics;
-  const std::vector<Parameter> parameters = build_gradients(b.graph, options, &statistics);
+  const auto [parameters, statistics, recomputed] = build_gradients(b.graph, options);
   EXPECT_TRUE(statistics.empty());
+  EXPECT_EQ(recomputed, 0u);
   ASSERT_EQ(parameters.size(), 2u);
   EXPECT_EQ(parameters[0].name, "conv/weight");
   EXPECT_EQ(parameters[1].name, "conv/bias");

@@ -14,6 +14,7 @@
 #include "ops/reduce.h"
 #include "ops/reshape.h"
 #include "ops/unary.h"
+#include "rewrite/recompute.h"
 
 namespace maru {
 namespace {
@@ -27,9 +28,10 @@ class Building {
         options_(options),
         buckets_(graph, options.accumulate ? 1 : options.ranks, options.bucket_bytes) {}
 
-  std::vector<Parameter> run() {
+  Trained run() {
     drop_at_random();
-    statistics_ = use_batch_statistics(graph_);
+    Trained trained;
+    trained.statistics = use_batch_statistics(graph_);
     make_states();
     find_dependents();
     gradients_.resize(graph_.values().size());
@@ -41,11 +43,14 @@ class Building {
     }
     buckets_.close();
     keep_gradients();
-    graph_.tidy();
-    return std::move(parameters_);
+    if (options_.recompute) {
+      trained.recomputed = recompute(graph_, count);
+    } else {
+      graph_.tidy();
+    }
+    trained.parameters = std::move(parameters_);
+    return trained;
   }
-
-  std::vector<Statistic> statistics() && { return std::move(statistics_); }
 
  private:
   // What stands in for Dropout when a network is used becomes the real one.
@@ -221,7 +226,6 @@ class Building {
   const TrainingOptions& options_;
   std::vector<Parameter> parameters_;
   GradientBuckets buckets_;
-  std::vector<Statistic> statistics_;
   std::vector<ValueId> states_;                  // per parameter
   std::vector<std::size_t> first_readers_;       // per parameter: the node
   std::vector<std::optional<ValueId>> means_;    // per parameter: its gradient, over all ranks
@@ -231,12 +235,8 @@ class Building {
 
 }  // namespace
 
-std::vector<Parameter> build_gradients(Graph& graph, const TrainingOptions& options,
-                                       std::vector<Statistic>* statistics) {
-  Building building(graph, options);
-  std::vector<Parameter> parameters = building.run();
-  if (statistics != nullptr) *statistics = std::move(building).statistics();
-  return parameters;
+Trained build_gradients(Graph& graph, const TrainingOptions& options) {
+  return Building(graph, options).run();
 }
 
 Graph build_update(const std::vector<Parameter>& parameters, const Update& solver, bool clears,

@@ -54,17 +54,24 @@ struct TrainingOptions {
   // small do not vanish in half precision (Micikevicius et al., Mixed Precision Training, 2018). Losses
   // are as they were. Whoever updates divides by it: Update::kFactor.
   bool scaled = false;
+  // Results of the network are forgotten, and computed again on the way back (rewrite/recompute.h).
+  bool recompute = false;
+};
+
+// What the graph of gradients is about.
+struct Trained {
+  std::vector<Parameter> parameters;  // in the order of the network
+  std::vector<Statistic> statistics;  // what batch normalisation records
+  std::size_t recomputed = 0;         // nodes that are computed twice
 };
 
 // The network with losses becomes the graph of gradients: outputs stay, constants that are trained
 // become states, each with a state of its gradient. Dropout drops (a new input "step", one element, the
-// number of the pass), and batch normalisation takes the batch's statistics and records them in states,
-// which `statistics` is told of. Values are called as in the network; what is added is called after the
-// nodes that it belongs to. Returns the parameters in the order of the network. Throws Error for a loss
-// that is not there or has another shape, for an operator without a gradient, and when nothing is left
-// to train.
-std::vector<Parameter> build_gradients(Graph& graph, const TrainingOptions& options,
-                                       std::vector<Statistic>* statistics = nullptr);
+// number of the pass), and batch normalisation takes the batch's statistics and records them in states.
+// Values are called as in the network; what is added is called after the nodes that it belongs to.
+// Throws Error for a loss that is not there or has another shape, for an operator without a gradient,
+// and when nothing is left to train.
+Trained build_gradients(Graph& graph, const TrainingOptions& options);
 
 // Reads the gradients and updates the parameters. Input: "controls" (ops/update.h). With `clears`,
 // gradients are zero afterwards, for accumulating. Of several ranks the mean of what they have is

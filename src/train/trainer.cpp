@@ -69,7 +69,10 @@ Trainer::Trainer(Graph network, std::span<const Device* const> devices, const Tr
   training.scaled = is_scaled();
   const std::string as_given = ranks > 1 ? network.print() : "";
   fuse(network);
-  parameters_ = build_gradients(network, training, &statistics_);
+  Trained trained = build_gradients(network, training);
+  parameters_ = std::move(trained.parameters);
+  statistics_ = std::move(trained.statistics);
+  recomputed_ = trained.recomputed;
   // Of constants, those that are trained are rank 0's in the end, and no constants any more.
   if (ranks > 1)
     require_same(*options.communicator, "network and options",

@@ -102,7 +102,9 @@ class Trainer {
   std::size_t state_bytes() const { return states_.bytes(); }
   std::size_t arena_bytes() const;
   std::size_t memory_bytes() const;  // arenas, frozen parameters, inputs and outputs
-  const Plan& plan() const;          // of the gradients
+  // Layers that are computed again on the way back (TrainingOptions::recompute).
+  std::size_t recomputed() const { return recomputed_; }
+  const Plan& plan() const;  // of the gradients
   // One step of that plan alone, after a pass, so many times: for measuring. No way to go on from.
   void run_step(std::size_t step, std::size_t times) { gradients_->run_step(step, times); }
 
@@ -121,6 +123,7 @@ class Trainer {
   StateMemory states_;
   std::unique_ptr<PlannedRun> gradients_, update_;
   std::int64_t passes_ = 0, updates_ = 0;
+  std::size_t recomputed_ = 0;
   LossScale scale_;
   bool was_overflow_ = false;
 };

@@ -90,6 +90,7 @@ TrainerOptions TrainingLoop::trainer_options() const {
   for (const CaffeLoss& loss : network_.imported.losses)
     options.training.losses.push_back({loss.value, loss.weight});
   options.training.seed = position_.seed;
+  options.training.recompute = options_.recompute;
   options.training.rates = [&rates = network_.imported.rates](std::string_view name) {
     const auto found = rates.find(name);
     return found == rates.end() ? std::pair{1.0, 1.0} : found->second;
@@ -131,6 +132,7 @@ void TrainingLoop::note_facts() {
   for (const CaffeParam& param : learnable_params(network_.imported))
     facts_.parameters += param.shape.count();
   for (const Parameter& parameter : trainer_->parameters()) facts_.trained += parameter.shape.count();
+  facts_.recomputed = trainer_->recomputed();
   facts_.state_bytes = trainer_->state_bytes();
   facts_.training_bytes = trainer_->memory_bytes();
   facts_.arena_bytes = trainer_->arena_bytes();

@@ -26,6 +26,7 @@ struct TrainingLoopOptions {
   FeedOptions train, test;
   std::optional<std::int64_t> batch;  // instead of what the training net's data layer says
   bool whole_tests = false;           // each photo once, whatever test_iter says
+  bool recompute = false;             // TrainingOptions::recompute
   // The ranks that train together; the devices were opened with it. Each has `batch` photos a pass,
   // and its part of what is tested. Null: one alone.
   std::shared_ptr<Communicator> communicator = {};
@@ -46,6 +47,7 @@ struct TrainingFacts {
   std::vector<Net> tests;
   int rank = 0, ranks = 1;
   std::int64_t parameters = 0, trained = 0;  // elements
+  std::size_t recomputed = 0;                // layers that are computed twice in a pass
   // Bytes on the device: parameters, gradients and memory of the solver; what passes and updates take
   // beside them, and of it their arenas; the same of test nets.
   std::size_t state_bytes = 0, training_bytes = 0, arena_bytes = 0, test_bytes = 0;

@@ -256,6 +256,24 @@ class Train(TrainCase):
                 last = [table(self.dir / f"{run}.csv")[-1]["loss"] for run in ("whole", "parts")]
                 self.assertEqual(last[0], last[1])
 
+    def test_recomputing_saves_memory_and_changes_nothing(self):
+        head, tail = LAYERS.split('layer { name: "ip"')
+        layers = head
+        for i in range(1, 7):
+            layers += (f'layer {{ name: "deep{i}" type: "Convolution" bottom: "{"conv" if i == 1 else f"deep{i - 1}"}" '
+                       f'top: "deep{i}" convolution_param {{ num_output: 8 kernel_size: 3 pad: 1 '
+                       f'weight_filler {{ type: "xavier" }} }} }}\n'
+                       f'layer {{ name: "bend{i}" type: "TanH" bottom: "deep{i}" top: "deep{i}" }}\n')
+        layers += 'layer { name: "ip"' + tail.replace('bottom: "conv"', 'bottom: "deep6"')
+        found = {}
+        for name, more in (("kept", []), ("anew", ["--recompute"])):
+            solver = self.solver(name, layers=layers)
+            found[name] = json.loads(self.run_train(solver, "--json", *more))
+        self.assert_same(self.snapshot("kept", 20), self.snapshot("anew", 20))
+        self.assertEqual(found["kept"]["recomputed"], 0)
+        self.assertGreater(found["anew"]["recomputed"], 0)
+        self.assertLess(found["anew"]["bytes"]["arena"], found["kept"]["bytes"]["arena"])
+
     def test_stops_and_goes_on_by_itself(self):
         solver = self.solver(iterations=1000000, snapshot=0)
         out = self.run_train(solver, "--stop-after", "2s", says=["out of time at iteration"])

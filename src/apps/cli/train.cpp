@@ -128,6 +128,10 @@ class Train final : public Verb {
     line.integer("--batch", "Photos a pass, instead of what the data layer says.", batch_, 1, 65536);
     line.integer("--max-iter", "Updates altogether, instead of the solver's max_iter.", max_iter_, 1,
                  1000000000);
+    line.flag("--recompute",
+              "Less memory for more time: results of layers are forgotten, and computed again on\n"
+              "the way back. Changes no result.",
+              recompute_);
     line.text("--stop-after", "TIME",
               "Stop with a snapshot after so long, counted from the start of the program: 9m,\n"
               "90s, 1h30m.",
@@ -174,6 +178,7 @@ class Train final : public Verb {
     options.policy = policy_;
     options.precision = precision_;
     options.whole_tests = test_all_;
+    options.recompute = recompute_;
     if (batch_ > 0) options.batch = batch_;
     options.train = feed_options(report, train_data_, "--augment", augment_);
     options.test = feed_options(report, test_data_, "--test-augment", test_augment_);
@@ -241,7 +246,7 @@ class Train final : public Verb {
 
   std::string solver_, snapshot_, weights_, train_data_, test_data_, root_, augment_, test_augment_;
   std::string device_, stop_after_, prefix_, csv_, tensorboard_, log_;
-  bool resume_ = false, test_all_ = false, json_ = false;
+  bool resume_ = false, test_all_ = false, recompute_ = false, json_ = false;
   MemoryPolicy policy_ = MemoryPolicy::automatic;
   Precision precision_ = Precision::fp32;
   Ranks ranks_;

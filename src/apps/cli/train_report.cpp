@@ -157,6 +157,8 @@ void TrainReport::begin(const TrainingFacts& facts, const CaffeSolver& solver, s
                   bytes(facts.state_bytes), bytes(facts.training_bytes), bytes(facts.arena_bytes),
                   bytes(facts.test_bytes),
                   bytes(facts.state_bytes + facts.training_bytes + facts.test_bytes)));
+  if (facts.recomputed > 0)
+    say(fmt::format("{} layers are computed again on the way back", facts.recomputed));
   say(fmt::format("seed {}, {} iteration {} of {}", facts.position.seed,
                   is_resumed ? "going on at" : "from", facts.position.iteration, solver.max_iter));
   plan_ = {{"network", facts.network},
@@ -168,6 +170,7 @@ void TrainReport::begin(const TrainingFacts& facts, const CaffeSolver& solver, s
            {"batch", facts.train.batch},
            {"ranks", facts.ranks},
            {"seed", facts.position.seed},
+           {"recomputed", facts.recomputed},
            {"first_iteration", facts.position.iteration},
            {"bytes",
             {{"states", facts.state_bytes},

@@ -58,7 +58,7 @@ class CudaTraining : public ::testing::Test {
       Graph gradients = graph;
       TrainingOptions options = training;
       options.accumulate = accumulates;
-      const std::vector<Parameter> parameters = build_gradients(gradients, options);
+      const std::vector<Parameter> parameters = build_gradients(gradients, options).parameters;
       EXPECT_EQ(left_to_the_cpu(gradients), std::vector<std::string>{});
       for (const auto solver : {Update::Solver::sgd, Update::Solver::adam}) {
         const Graph update = build_update(parameters, Update{solver}, accumulates);
