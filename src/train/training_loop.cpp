@@ -282,7 +282,7 @@ class TrainingLoop::Running {
   }
 
   // The mean over ranks, where it is finite; else says whose is not, and where it began.
-  bool note_loss(double own) {
+  std::optional<double> mean_loss(double own) {
     std::vector<double> losses(static_cast<std::size_t>(loop_.network_.loader.ranks));
     losses[static_cast<std::size_t>(loop_.network_.loader.rank)] = own;
     if (communicator_ != nullptr) communicator_->sum(std::span(losses));
@@ -290,22 +290,28 @@ class TrainingLoop::Running {
     if (bad != losses.end()) {
       const std::string whose =
           communicator_ == nullptr ? "" : fmt::format(" of rank {}", bad - losses.begin());
-      return diverged(fmt::format("the loss{}", whose), *bad);
+      diverged(fmt::format("the loss{}", whose), *bad);
+      return std::nullopt;
     }
-    const double loss =
-        std::accumulate(losses.begin(), losses.end(), 0.0) / static_cast<double>(losses.size());
+    return std::accumulate(losses.begin(), losses.end(), 0.0) / static_cast<double>(losses.size());
+  }
+
+  void note_loss(double loss) {
     position_.losses.push_back(loss);
     const auto most = static_cast<std::size_t>(std::max<std::int64_t>(solver_.average_loss, 1));
     while (position_.losses.size() > most) position_.losses.pop_front();
-    return true;
   }
 
   // One update. False where the loss is no number any more.
   bool step(bool is_displayed) {
     double loss = 0;
-    for (std::int64_t pass_of = 0; pass_of < solver_.iter_size; ++pass_of)
-      loss += pass() / static_cast<double>(solver_.iter_size);
-    if (!note_loss(loss)) return false;
+    for (std::int64_t pass_of = 0; pass_of < solver_.iter_size; ++pass_of) {
+      // At once, while the photos that it comes of are there.
+      const std::optional<double> mean = mean_loss(pass());
+      if (!mean) return false;
+      loss += *mean / static_cast<double>(solver_.iter_size);
+    }
+    note_loss(loss);
     if (is_displayed) display();
     const Clock::time_point start = Clock::now();
     const double norm = trainer_.update(learning_rate(solver_, position_.iteration));
@@ -336,7 +342,9 @@ class TrainingLoop::Running {
 
   // As Caffe: of one more pass, after the last update.
   bool last_display() {
-    if (!note_loss(pass())) return false;
+    const std::optional<double> loss = mean_loss(pass());
+    if (!loss) return false;
+    note_loss(*loss);
     display();
     return true;
   }
