@@ -58,7 +58,7 @@ TEST(DataFolder, ErrorsNameTheFolder) {
   fs::create_directories(folder.path("set/b"));
   EXPECT_EQ(
       open_error({folder.path("set")}),
-      "[" + folder.path("set/b") +
+      "[" + folder.path("set/b").string() +
           "] expected photos of a class (.jpg, .jpeg, .png, .ppm, .pgm), got none; try removing the "
           "folder, if it is no class");
   fs::remove(folder.path("set/b"));
@@ -100,7 +100,7 @@ TEST(DataList, LinesAreAPathAndALabel) {
   const std::string list = folder.write("list.txt",
                                         "\xEF\xBB\xBF"
                                         "a.ppm 4\r\nwith space 7/b c.ppm   0 \n\n" +
-                                            folder.path("elsewhere.ppm") + "\t12");
+                                            folder.path("elsewhere.ppm").string() + "\t12");
   const auto data = open_data_set({list});
   ASSERT_EQ(data->size(), 3);
   EXPECT_EQ(data->label(0), 4);
@@ -120,7 +120,7 @@ TEST(DataList, RootIsPutBeforeEveryPath) {
   const auto data = open_data_set({list, folder.path("photos")});
   EXPECT_EQ(content(*data, 0), photo(1));
   EXPECT_EQ(content(*data, 1), photo(1));
-  EXPECT_EQ(data->name(1), folder.path("photos") + "/a.ppm");
+  EXPECT_EQ(data->name(1), folder.path("photos").string() + "/a.ppm");
   EXPECT_EQ(open_data_set({list})->check().bad, 2);
 }
 
@@ -169,7 +169,7 @@ TEST(DataList, LooksIntoArchivesBesideIt) {
   const auto data = open_data_set(
       {folder.write("l.txt", "t/1.ppm 0\nt/2.ppm 1\n./t/3.ppm 2\nt/4.ppm 3\nt/5.ppm 4\n")});
   for (int i = 0; i < 4; ++i) EXPECT_EQ(content(*data, i), photo(i + 1)) << i;
-  EXPECT_EQ(data->name(2), folder.path("b.zip") + ": t/3.ppm");
+  EXPECT_EQ(data->name(2), folder.path("b.zip").string() + ": t/3.ppm");
   EXPECT_TRUE(says(error_of([&] { content(*data, 4); }), "t/5.ppm"));
   EXPECT_EQ(data->check().bad, 1);
 }

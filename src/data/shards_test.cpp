@@ -38,7 +38,7 @@ TEST(DataTar, LabelsBesidePhotosAsWebdatasetWritesThem) {
   EXPECT_EQ(data->label(0), 3);
   EXPECT_EQ(data->label(1), 0);
   EXPECT_EQ(data->label(2), 7);
-  EXPECT_EQ(data->name(2), folder.path("s-1.tar") + ": b/2.ppm");
+  EXPECT_EQ(data->name(2), folder.path("s-1.tar").string() + ": b/2.ppm");
   EXPECT_EQ(data->check().bad, 0);
   EXPECT_EQ(open_data_set({folder.path()})->size(), 4);
   EXPECT_EQ(open_data_set({folder.path("s-{0,1}.tar")})->size(), 3);

@@ -13,7 +13,7 @@
 #include <string_view>
 #include <vector>
 
-#include "base/error.h"
+#include "tests/files.h"
 
 namespace maru::testing_files {
 
@@ -96,48 +96,7 @@ inline std::string write_caffemodel(const std::vector<StoredLayer>& layers, Form
   return bytes;
 }
 
-template <class F>
-std::string error_of(F&& action) {
-  try {
-    action();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "no error";
-}
-
-// A folder that goes with the test; error texts lose its path.
-class Folder {
- public:
-  Folder() {
-    std::string pattern = (std::filesystem::temp_directory_path() / "maru-XXXXXX").string();
-    if (::mkdtemp(pattern.data()) == nullptr) throw std::runtime_error("no folder for tests");
-    path_ = pattern;
-  }
-  Folder(const Folder&) = delete;
-  Folder& operator=(const Folder&) = delete;
-  ~Folder() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
-  }
-
-  std::filesystem::path write(std::string_view name, std::string_view content) const {
-    const auto path = path_ / name;
-    std::ofstream(path, std::ios::binary) << content;
-    return path;
-  }
-  std::filesystem::path path(std::string_view name) const { return path_ / name; }
-
-  std::string shorten(std::string text) const {
-    const std::string prefix = path_.string() + "/";
-    for (std::size_t at = text.find(prefix); at != std::string::npos; at = text.find(prefix)) {
-      text.erase(at, prefix.size());
-    }
-    return text;
-  }
-
- private:
-  std::filesystem::path path_;
-};
+using testing::error_of;
+using testing::Folder;
 
 }  // namespace maru::testing_files
