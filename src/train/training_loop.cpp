@@ -123,7 +123,6 @@ void TrainingLoop::add_tests() {
 void TrainingLoop::note_facts() {
   facts_.network = network_.imported.graph.name;
   facts_.train = facts_of(network_);
-  facts_.rank = network_.loader.rank;
   facts_.ranks = network_.loader.ranks;
   for (const auto& test : tests_) {
     facts_.tests.push_back(facts_of(test->network()));

@@ -45,7 +45,7 @@ struct TrainingFacts {
   std::string network;
   Net train;
   std::vector<Net> tests;
-  int rank = 0, ranks = 1;
+  int ranks = 1;
   std::int64_t parameters = 0, trained = 0;  // elements
   std::size_t recomputed = 0;                // layers that are computed twice in a pass
   // Bytes on the device: parameters, gradients and memory of the solver; what passes and updates take
