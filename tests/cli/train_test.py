@@ -424,6 +424,23 @@ class Train(TrainCase):
                 self.bad(2, "train", *words, says=says)
         self.bad(1, "train", "--solver", self.dir / "none.prototxt", says=["none.prototxt"])
 
+    def test_threads_spin_shortly_unless_told(self):
+        """Programs that share the cores would wait for each other's threads otherwise."""
+        solver = self.solver(iterations=10000000, snapshot=0)
+        for said, wanted in [({}, "GOMP_SPINCOUNT=10000"), ({"OMP_WAIT_POLICY": "active"}, None),
+                             ({"GOMP_SPINCOUNT": "7"}, "GOMP_SPINCOUNT=7")]:
+            with self.subTest(said):
+                environment = {name: value for name, value in os.environ.items()
+                               if name not in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")}
+                program = self.start("--solver", solver, env={**environment, **said})
+                self.wait_for(program, "iteration 5/")
+                has = pathlib.Path(f"/proc/{program.pid}/environ").read_text().split("\0")
+                program.kill()
+                program.communicate(timeout=120)
+                found = [line for line in has if line.startswith("GOMP_SPINCOUNT=")]
+                if os.cpu_count() > 1 or said:
+                    self.assertEqual(found, [wanted] if wanted else [])
+
     def test_progress_on_a_terminal(self):
         solver = self.solver(iterations=20, snapshot=0)
         ours, theirs = pty.openpty()

@@ -5,6 +5,7 @@
 #include <csignal>
 #include <new>
 
+#include "apps/cli/short_spin.h"
 #include "apps/cli/verb.h"
 #include "base/text.h"
 
@@ -14,19 +15,20 @@ namespace {
 struct Entry {
   std::string_view name, summary;
   std::unique_ptr<Verb> (*make)();
+  bool runs_networks = true;
 };
 
 constexpr Entry kVerbs[] = {
     {"classify", "say what photos show", make_classify},
     {"run", "run a network on raw tensors (.npy in, .npy out)", make_run},
-    {"info", "list a network's layers, sizes and costs", make_info},
+    {"info", "list a network's layers, sizes and costs", make_info, false},
     {"plan", "show how a network would run here: kernels, memory, every copy", make_plan},
     {"pack", "make a model one file, ready for this device", make_pack},
     {"bench", "measure the ways to use memory against each other: time and energy", make_bench},
     {"profile", "show where the time of a run goes, step by step", make_profile},
     {"train", "train a network as a Caffe solver file says", make_train},
     {"test", "say how often a network is right, over a data set", make_test},
-    {"plot-log", "draw the curves of a training run", make_plot_log},
+    {"plot-log", "draw the curves of a training run", make_plot_log, false},
     {"devices", "list what this machine can run networks on", make_devices},
 };
 
@@ -53,7 +55,8 @@ const Entry& find_verb(std::string_view name) {
                    fmt::format("{}; 'maru help' lists them all", closest_names(name, names)));
 }
 
-int dispatch(std::vector<std::string> words, Output& out) {
+// `argv` as main() has it, `words` what is behind the program's name.
+int dispatch(std::vector<std::string> words, char** argv, Output& out) {
   if (words.empty()) {
     complain(overview());
     return 2;
@@ -71,17 +74,21 @@ int dispatch(std::vector<std::string> words, Output& out) {
     out.print("maru {}\n", version());
     return 0;
   }
-  const std::unique_ptr<Verb> verb = find_verb(words[0]).make();
+  const Entry& entry = find_verb(words[0]);
+  const std::unique_ptr<Verb> verb = entry.make();
   const std::unique_ptr<CommandLine> line = verb->declare();
-  if (line->parse(std::span(words).subspan(1))) return verb->run(out);
+  if (line->parse(std::span(words).subspan(1))) {
+    if (entry.runs_networks) spin_shortly(argv);
+    return verb->run(out);
+  }
   out.write(line->help());
   return 0;
 }
 
-int guarded(std::vector<std::string> words) {
+int guarded(std::vector<std::string> words, char** argv) {
   try {
     Output out;
-    const int code = dispatch(std::move(words), out);
+    const int code = dispatch(std::move(words), argv, out);
     out.flush();
     return code;
   } catch (const ReaderGone&) {
@@ -102,5 +109,5 @@ int guarded(std::vector<std::string> words) {
 
 int main(int argc, char** argv) {
   std::signal(SIGPIPE, SIG_IGN);  // writing then fails with EPIPE, which is ReaderGone
-  return maru::cli::guarded(std::vector<std::string>(argv + std::min(argc, 1), argv + argc));
+  return maru::cli::guarded(std::vector<std::string>(argv + std::min(argc, 1), argv + argc), argv);
 }
