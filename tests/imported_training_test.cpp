@@ -10,6 +10,7 @@
 #include "import/caffe_test_files.h"
 #include "import/caffemodel_writer.h"
 #include "ops/interpret.h"
+#include "tests/paths.h"
 #include "tests/shared.h"
 #include "train/trainer.h"
 
@@ -164,7 +165,7 @@ TEST(ImportedTraining, PropagateDownIsHonoured) {
 TEST(ImportedTraining, GoogLeNetThatShips) {
   CaffeOptions options = phase("TRAIN", true);
   options.batch = 1;
-  const auto path = std::filesystem::path(MARU_SOURCE_DIR) / "models/googlenet/train_val.prototxt";
+  const auto path = std::filesystem::path(maru::testing::source_dir()) / "models/googlenet/train_val.prototxt";
   Imported imported = import_caffe(path, std::nullopt, options);
   const std::vector<Parameter> parameters =
       build_gradients(imported.graph, training_of(imported)).parameters;

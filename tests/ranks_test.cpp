@@ -8,6 +8,7 @@
 
 #include "device/registry.h"
 #include "ranks/communicator.h"
+#include "tests/paths.h"
 #include "tests/processes.h"
 #include "tests/ranks_training.h"
 
@@ -58,7 +59,7 @@ class RanksTraining : public ::testing::Test {
   }
   void start(const std::string& scenario, std::map<std::string, std::string> environment) {
     environment["MASTER_PORT"] = std::to_string(port_);
-    processes_.emplace_back(std::vector<std::string>{MARU_RANK, scenario, folder_.string()},
+    processes_.emplace_back(std::vector<std::string>{testing::rank_program(), scenario, folder_.string()},
                             environment, folder_ / ("errors" + std::to_string(processes_.size())));
   }
   void start_all(const std::string& scenario, int ranks) {

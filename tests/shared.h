@@ -6,11 +6,13 @@
 #include <cstdlib>
 #include <filesystem>
 
+#include "tests/paths.h"
+
 namespace maru::testing {
 
 inline std::filesystem::path shared_folder() {
   if (const char* named = std::getenv("MARU_SHARED")) return named;
-  return std::filesystem::path(MARU_SOURCE_DIR) / ".." / "shared";
+  return std::filesystem::path(maru::testing::source_dir()) / ".." / "shared";
 }
 
 }  // namespace maru::testing

@@ -6,6 +6,7 @@
 #include <random>
 
 #include "import/caffe_test_fixture.h"
+#include "tests/paths.h"
 
 namespace maru {
 namespace {
@@ -364,11 +365,7 @@ TEST_F(Solver, DamagedSolversAreAnErrorOrASolver) {
 
 TEST_F(Solver, ThoseThatShip) {
   for (const char* name : {"googlenet", "googlenet_bn"}) {
-#ifdef MARU_SOURCE_DIR
-    const auto place = std::filesystem::path(MARU_SOURCE_DIR) / "models" / name;
-#else
-    const auto place = std::filesystem::path("models") / name;
-#endif
+    const auto place = std::filesystem::path(maru::testing::source_dir()) / "models" / name;
     const CaffeSolver solver = read_caffe_solver(place / "solver.prototxt");
     EXPECT_EQ(solver.train.file, place / "train_val.prototxt");
     ASSERT_EQ(solver.tests.size(), 1u);

@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "import/caffe_test_fixture.h"
+#include "tests/paths.h"
 
 namespace maru {
 namespace {
@@ -417,11 +418,7 @@ TEST_F(Caffe, DamagedDefinitionsAreAnErrorOrAGraph) {
 
 std::filesystem::path shared_folder() {
   if (const char* folder = std::getenv("MARU_SHARED")) return folder;
-#ifdef MARU_SOURCE_DIR
-  return MARU_SOURCE_DIR "/../shared";
-#else
-  return "../shared";
-#endif
+  return std::filesystem::path(maru::testing::source_dir()) / "../shared";
 }
 
 struct RealModel {

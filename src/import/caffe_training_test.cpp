@@ -7,19 +7,14 @@
 #include "import/caffe_test_fixture.h"
 #include "ops/identity.h"
 #include "ops/interpret.h"
+#include "tests/paths.h"
 
 namespace maru {
 namespace {
 
 using namespace testing_files;
 
-std::filesystem::path source_folder() {
-#ifdef MARU_SOURCE_DIR
-  return MARU_SOURCE_DIR;
-#else
-  return ".";
-#endif
-}
+std::filesystem::path source_folder() { return maru::testing::source_dir(); }
 
 CaffeOptions training(std::string_view phase = "TRAIN") {
   CaffeOptions options;

@@ -8,6 +8,7 @@
 
 #include "measure/meters/test_tree.h"
 #include "measure/nvml.h"
+#include "tests/paths.h"
 
 namespace maru::measure {
 namespace {
@@ -55,7 +56,7 @@ TEST(OpenMeter, WhereNothingMeasuresEachIsNamedWithItsRemedy) {
 TEST(OpenMeter, AutoTakesWhatSeesTheDeviceThatWorks) {
   TestTree tree;
   tree.add_package(0, 1000);
-  MeterOptions options{.root = tree.root(), .nvml = MARU_FAKE_NVML};
+  MeterOptions options{.root = tree.root(), .nvml = maru::testing::fake_nvml()};
   std::vector<MeterAbsence> absences;
   EXPECT_EQ(open_meter("auto", options, absences)->facts().name, "rapl");
   EXPECT_EQ(absences.size(), 3);
@@ -75,7 +76,8 @@ TEST(OpenMeter, AutoTakesNoMeterOfTheProcessorForACard) {
   tree.add_package(0, 1000);
   for (const Worker worker : {Worker::card, Worker::unknown}) {
     std::vector<MeterAbsence> absences;
-    const MeterOptions options{.worker = worker, .root = tree.root(), .nvml = MARU_FAKE_NVML};
+    const MeterOptions options{
+        .worker = worker, .root = tree.root(), .nvml = maru::testing::fake_nvml()};
     EXPECT_EQ(open_meter("auto", options, absences), nullptr);
     EXPECT_NE(absence_of(absences, "rapl")
                   .find(worker == Worker::card ? "does not see the card" : "cannot be told"),
@@ -90,7 +92,7 @@ TEST(OpenMeter, AutoTakesNoMeterOfTheProcessorForACard) {
 
 TEST(Nvml, TellsWhatTheLibraryTells) {
   std::string why;
-  const auto nvml = Nvml::open(0, MARU_FAKE_NVML, why);
+  const auto nvml = Nvml::open(0, maru::testing::fake_nvml(), why);
   ASSERT_NE(nvml, nullptr) << why;
   EXPECT_EQ(nvml->name(), "NVIDIA Test");
   EXPECT_EQ(nvml->driver(), "999.1");
@@ -106,7 +108,7 @@ TEST(Nvml, TellsWhatTheLibraryTells) {
 
 TEST(Nvml, OldLibrariesTellLessAndNeverZero) {
   std::string why;
-  const auto nvml = Nvml::open(0, MARU_FAKE_OLD_NVML, why);
+  const auto nvml = Nvml::open(0, maru::testing::fake_old_nvml(), why);
   ASSERT_NE(nvml, nullptr) << why;
   EXPECT_EQ(nvml->watts(), 240);
   EXPECT_EQ(nvml->driver(), "");
@@ -118,17 +120,17 @@ TEST(Nvml, SaysWhyItIsNotThere) {
   std::string why;
   EXPECT_EQ(Nvml::open(0, "libnot-there.so", why), nullptr);
   EXPECT_NE(why.find("libnot-there.so"), std::string::npos);
-  EXPECT_EQ(Nvml::open(3, MARU_FAKE_NVML, why), nullptr);
+  EXPECT_EQ(Nvml::open(3, maru::testing::fake_nvml(), why), nullptr);
   EXPECT_NE(why.find("no GPU 3"), std::string::npos);
   const Variable no_driver("FAKE_NVML_NO_DRIVER", "1");
-  EXPECT_EQ(Nvml::open(0, MARU_FAKE_NVML, why), nullptr);
+  EXPECT_EQ(Nvml::open(0, maru::testing::fake_nvml(), why), nullptr);
   EXPECT_NE(why.find("status 9"), std::string::npos);
 }
 
 TEST(Nvml, IdlingAndChosenClocksAreNoThrottling) {
   using Reasons = std::vector<std::string>;
   std::string why;
-  const auto nvml = Nvml::open(0, MARU_FAKE_NVML, why);
+  const auto nvml = Nvml::open(0, maru::testing::fake_nvml(), why);
   ASSERT_NE(nvml, nullptr);
   const std::pair<const char*, Reasons> cases[] = {
       {"0x1", {}},           {"0x113", {}},
@@ -143,7 +145,7 @@ TEST(Nvml, IdlingAndChosenClocksAreNoThrottling) {
 
 TEST(NvmlMeter, RecordsCounterAndPowerAndProbesItsPeriod) {
   std::vector<MeterAbsence> absences;
-  const auto meter = open_meter("nvml", {.nvml = MARU_FAKE_NVML}, absences);
+  const auto meter = open_meter("nvml", {.nvml = maru::testing::fake_nvml()}, absences);
   const MeterFacts& facts = meter->facts();
   EXPECT_EQ(facts.source, "energy counter of GPU 0, NVIDIA Test, driver 999.1");
   EXPECT_EQ(to_string(facts.boundary), "board");
@@ -163,21 +165,22 @@ TEST(NvmlMeter, RecordsCounterAndPowerAndProbesItsPeriod) {
 
 TEST(NvmlMeter, WithoutACounterItRecordsPower) {
   std::vector<MeterAbsence> absences;
-  const auto meter = open_meter("nvml", {.nvml = MARU_FAKE_OLD_NVML}, absences);
+  const auto meter = open_meter("nvml", {.nvml = maru::testing::fake_old_nvml()}, absences);
   EXPECT_EQ(meter->facts().resolution_joules, 0);
   EXPECT_NE(meter->facts().source.find("its period is assumed"), std::string::npos);
   EXPECT_FALSE(meter->read().joules);
   EXPECT_EQ(meter->read().watts, 240);
   const Variable no_power("FAKE_NVML_NO_POWER", "1");
   EXPECT_NE(error_of([&] { meter->read(); }).find("none any more"), std::string::npos);
-  EXPECT_NE(
-      error_of([&] { open_meter("nvml", {.nvml = MARU_FAKE_OLD_NVML}, absences); }).find("neither"),
-      std::string::npos);
+  EXPECT_NE(error_of([&] {
+              open_meter("nvml", {.nvml = maru::testing::fake_old_nvml()}, absences);
+            }).find("neither"),
+            std::string::npos);
 }
 
 TEST(NvmlMeter, ACounterThatIsSetBackOrStands) {
   std::vector<MeterAbsence> absences;
-  const auto meter = open_meter("nvml", {.nvml = MARU_FAKE_NVML}, absences);
+  const auto meter = open_meter("nvml", {.nvml = maru::testing::fake_nvml()}, absences);
   {
     const Variable reset("FAKE_NVML_RESET", "1");
     EXPECT_NE(error_of([&] { meter->read(); }).find("one that was set back"), std::string::npos);
@@ -187,7 +190,7 @@ TEST(NvmlMeter, ACounterThatIsSetBackOrStands) {
     EXPECT_NE(error_of([&] { meter->read(); }).find("none any more"), std::string::npos);
   }
   const Variable stuck("FAKE_NVML_STUCK", "1");
-  const auto standing = open_meter("nvml", {.nvml = MARU_FAKE_NVML}, absences);
+  const auto standing = open_meter("nvml", {.nvml = maru::testing::fake_nvml()}, absences);
   EXPECT_NE(standing->facts().source.find("its period is assumed"), std::string::npos);
   EXPECT_EQ(standing->facts().period_seconds, 0.1);
 }

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "base/mapped_file.h"
+#include "tests/paths.h"
 #include "vision/image.h"
 
 namespace maru {
@@ -263,11 +264,7 @@ TEST(Preprocess, TakesAWorkspaceAtAnyAddressAndStaysInside) {
 
 std::filesystem::path shared_folder() {
   if (const char* folder = std::getenv("MARU_SHARED")) return folder;
-#ifdef MARU_SOURCE_DIR
-  return MARU_SOURCE_DIR "/../shared";
-#else
-  return "../shared";
-#endif
+  return std::filesystem::path(maru::testing::source_dir()) / "../shared";
 }
 
 // The floats of a .npy file of version 1, whose header names '<f4' and the shape.

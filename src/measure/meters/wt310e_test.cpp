@@ -21,6 +21,7 @@
 #include "measure/meters/meters.h"
 #include "measure/meters/test_tree.h"
 #include "measure/recorder.h"
+#include "tests/paths.h"
 
 namespace maru::measure {
 namespace {
@@ -293,7 +294,7 @@ TEST(Wt310e, OverASocket) {
 TEST(Wt310e, ThroughLiblxi) {
   Server simulator;
   const Variable port("FAKE_LXI_PORT", simulator.port);
-  const MeterOptions options{.lxi = MARU_FAKE_LXI};
+  const MeterOptions options{.lxi = maru::testing::fake_lxi()};
   const auto meter = open("127.0.0.1", options);
   expect_measures(simulator, *meter);
   EXPECT_NE(error_of([&] { open("host-that-is-no-number", options); }).find("speaks VXI-11"),
@@ -308,7 +309,7 @@ TEST(Wt310e, OverVxi11) {
     if (::dlsym(RTLD_DEFAULT, sanitizer) != nullptr) GTEST_SKIP() << "a sanitizer's xdr_int() is none";
   Server simulator;
   const std::string bridge =
-      "python3 " MARU_SOURCE_DIR "/tests/meters/vxi11_bridge.py " + simulator.port + " 2>&1";
+      std::string("python3 ") + maru::testing::source_dir() + "/tests/meters/vxi11_bridge.py " + simulator.port + " 2>&1";
   const std::unique_ptr<FILE, int (*)(FILE*)> output(::popen(bridge.c_str(), "re"), ::pclose);
   char line[200] = "";
   ASSERT_NE(std::fgets(line, sizeof line, output.get()), nullptr);
@@ -321,7 +322,7 @@ TEST(Wt310e, OverVxi11) {
 TEST(Wt310e, WithoutLiblxiItsPackageIsNamed) {
   const std::string text = error_of([] { open("192.0.2.1", {.lxi = "libnot-there.so"}); });
   EXPECT_NE(text.find("sudo apt-get install liblxi1"), std::string::npos) << text;
-  const std::string other = error_of([] { open("192.0.2.1", {.lxi = MARU_FAKE_NVML}); });
+  const std::string other = error_of([] { open("192.0.2.1", {.lxi = maru::testing::fake_nvml()}); });
   EXPECT_NE(other.find("expected lxi_init in liblxi"), std::string::npos) << other;
 }
 
