@@ -308,8 +308,8 @@ TEST(Wt310e, OverVxi11) {
   for (const char* sanitizer : {"__asan_init", "__tsan_init"})
     if (::dlsym(RTLD_DEFAULT, sanitizer) != nullptr) GTEST_SKIP() << "a sanitizer's xdr_int() is none";
   Server simulator;
-  const std::string bridge =
-      std::string("python3 ") + maru::testing::source_dir() + "/tests/meters/vxi11_bridge.py " + simulator.port + " 2>&1";
+  const std::string bridge = std::string("python3 ") + maru::testing::source_dir() +
+                             "/tests/meters/vxi11_bridge.py " + simulator.port + " 2>&1";
   const std::unique_ptr<FILE, int (*)(FILE*)> output(::popen(bridge.c_str(), "re"), ::pclose);
   char line[200] = "";
   ASSERT_NE(std::fgets(line, sizeof line, output.get()), nullptr);
