@@ -165,7 +165,8 @@ TEST(ImportedTraining, PropagateDownIsHonoured) {
 TEST(ImportedTraining, GoogLeNetThatShips) {
   CaffeOptions options = phase("TRAIN", true);
   options.batch = 1;
-  const auto path = std::filesystem::path(maru::testing::source_dir()) / "models/googlenet/train_val.prototxt";
+  const auto path =
+      std::filesystem::path(maru::testing::source_dir()) / "models/googlenet/train_val.prototxt";
   Imported imported = import_caffe(path, std::nullopt, options);
   const std::vector<Parameter> parameters =
       build_gradients(imported.graph, training_of(imported)).parameters;

@@ -59,8 +59,9 @@ class RanksTraining : public ::testing::Test {
   }
   void start(const std::string& scenario, std::map<std::string, std::string> environment) {
     environment["MASTER_PORT"] = std::to_string(port_);
-    processes_.emplace_back(std::vector<std::string>{testing::rank_program(), scenario, folder_.string()},
-                            environment, folder_ / ("errors" + std::to_string(processes_.size())));
+    processes_.emplace_back(
+        std::vector<std::string>{testing::rank_program(), scenario, folder_.string()}, environment,
+        folder_ / ("errors" + std::to_string(processes_.size())));
   }
   void start_all(const std::string& scenario, int ranks) {
     for (int rank = 0; rank < ranks; ++rank) start(scenario, rank, ranks);
