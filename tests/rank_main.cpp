@@ -1,6 +1,6 @@
-// rank SCENARIO FOLDER: one process of several that train the small inception together, for tests.
-// Which one it is the environment says; what goes wrong goes to standard error, and its exit code is
-// then 1.
+// rank SCENARIO FOLDER DEVICE: one process of several that train the small inception together, for
+// tests. Which one it is the environment says; what goes wrong goes to standard error, and its exit
+// code is then 1.
 //
 //   train      some updates; every state goes to the file FOLDER/RANK
 //   passes     the same, with two passes an update, and clipping
@@ -20,7 +20,6 @@
 #include <thread>
 
 #include "base/error.h"
-#include "device/registry.h"
 #include "ranks/communicator.h"
 #include "tests/ranks_training.h"
 
@@ -47,7 +46,7 @@ void misbehave(std::string_view scenario, const Trainer& trainer) {
   }
 }
 
-void run(std::string_view scenario, const std::string& folder) {
+void run(std::string_view scenario, const std::string& folder, const std::string& device) {
   const Ranks ranks = ranks_from_environment();
   CommunicatorOptions waits;
   waits.start = std::chrono::seconds(60);
@@ -56,8 +55,7 @@ void run(std::string_view scenario, const std::string& folder) {
   DeviceOptions options;
   options.threads = 1;
   options.communicator = communicator;
-  const auto cpu = open_device("cpu", options);
-  const Device* devices[] = {cpu.get()};
+  const auto devices = testing::open_all(device, options);
 
   const bool is_last = ranks.rank == ranks.ranks - 1;
   TrainerOptions training = testing::ranks_training(scenario == "passes" ? 2 : 1);
@@ -67,7 +65,7 @@ void run(std::string_view scenario, const std::string& folder) {
   Graph network = testing::small_inception(testing::kBatch / ranks.ranks, seed);
   if (scenario == "other" && is_last)
     training.training.rates = [](std::string_view) { return std::pair{1.0, 1.0}; };
-  Trainer trainer(std::move(network), devices, training);
+  Trainer trainer(std::move(network), testing::listed(devices), training);
   const char* other = std::getenv("MARU_TEST_MISBEHAVES");  // another rank than the last
   const int misbehaving = other == nullptr ? ranks.ranks - 1 : std::atoi(other);
   testing::train(trainer, training.passes, ranks.rank, ranks.ranks, [&](int update) {
@@ -82,12 +80,12 @@ void run(std::string_view scenario, const std::string& folder) {
 }  // namespace maru
 
 int main(int argc, char** argv) {
-  if (argc != 3) {
-    std::fputs("usage: rank SCENARIO FOLDER\n", stderr);
+  if (argc != 4) {
+    std::fputs("usage: rank SCENARIO FOLDER DEVICE\n", stderr);
     return 2;
   }
   try {
-    maru::run(argv[1], argv[2]);
+    maru::run(argv[1], argv[2], argv[3]);
     return 0;
   } catch (const std::exception& e) {
     std::fprintf(stderr, "%s\n", e.what());

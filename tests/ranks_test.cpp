@@ -1,5 +1,6 @@
 // Training by several processes: against one that has the whole batch, and what happens when one of
 // them ends, waits or is another. The processes are the program `rank` (rank_main.cpp).
+#include <dlfcn.h>
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -8,6 +9,7 @@
 
 #include "device/registry.h"
 #include "ranks/communicator.h"
+#include "tests/devices.h"
 #include "tests/paths.h"
 #include "tests/processes.h"
 #include "tests/ranks_training.h"
@@ -36,6 +38,17 @@ bool is_built_with_gloo() {
   return true;
 }
 
+#define MARU_NEEDS_NCCL()    \
+  MARU_NEEDS_GLOO();         \
+  MARU_NEEDS_DEVICE("cuda"); \
+  if (!has_nccl()) GTEST_SKIP() << "libnccl.so.2 is not here"
+
+bool has_nccl() {
+  void* library = ::dlopen("libnccl.so.2", RTLD_LAZY | RTLD_LOCAL);
+  if (library != nullptr) ::dlclose(library);
+  return library != nullptr;
+}
+
 ::testing::AssertionResult contains(std::string_view text, std::string_view part) {
   if (text.find(part) != std::string_view::npos) return ::testing::AssertionSuccess();
   return ::testing::AssertionFailure() << "expected \"" << part << "\" in \"" << text << "\"";
@@ -52,16 +65,24 @@ class RanksTraining : public ::testing::Test {
 
   // As torchrun says it.
   void start(const std::string& scenario, int rank, int ranks) {
-    start(scenario, {{"RANK", std::to_string(rank)},
-                     {"WORLD_SIZE", std::to_string(ranks)},
-                     {"LOCAL_RANK", std::to_string(rank)},
-                     {"MASTER_ADDR", "127.0.0.1"}});
+    std::map<std::string, std::string> environment{{"RANK", std::to_string(rank)},
+                                                   {"WORLD_SIZE", std::to_string(ranks)},
+                                                   {"LOCAL_RANK", std::to_string(rank)},
+                                                   {"MASTER_ADDR", "127.0.0.1"}};
+    if (device_ == "cuda") environment.merge(gpu_of(rank));
+    start(scenario, std::move(environment));
+  }
+  // A GPU of its own where there are enough. NCCL wants one for each rank of a host; where there are
+  // fewer, each rank says that it is a host, and they meet by the network.
+  std::map<std::string, std::string> gpu_of(int rank) const {
+    if (testing::has_device("cuda:1")) return {{"CUDA_VISIBLE_DEVICES", std::to_string(rank)}};
+    return {{"NCCL_HOSTID", fmt::format("maru{}", rank)}, {"NCCL_SOCKET_IFNAME", "lo"}};
   }
   void start(const std::string& scenario, std::map<std::string, std::string> environment) {
     environment["MASTER_PORT"] = std::to_string(port_);
     processes_.emplace_back(
-        std::vector<std::string>{testing::rank_program(), scenario, folder_.string()}, environment,
-        folder_ / ("errors" + std::to_string(processes_.size())));
+        std::vector<std::string>{testing::rank_program(), scenario, folder_.string(), device_},
+        environment, folder_ / ("errors" + std::to_string(processes_.size())));
   }
   void start_all(const std::string& scenario, int ranks) {
     for (int rank = 0; rank < ranks; ++rank) start(scenario, rank, ranks);
@@ -84,6 +105,7 @@ class RanksTraining : public ::testing::Test {
   void compare_with_one_process(int ranks, std::int64_t passes);
 
   std::filesystem::path folder_;
+  std::string device_ = "cpu";
   int port_ = testing::free_port();
   std::vector<Process> processes_;
 };
@@ -144,6 +166,29 @@ TEST_F(RanksTraining, IsStartedByMpirunToo) {
                     {"OMPI_COMM_WORLD_LOCAL_SIZE", "2"},
                     {"PMIX_NAMESPACE", "prterun-1@1"}});
   compare_with_one_process(2, 1);
+}
+
+TEST_F(RanksTraining, OnCudaOfTwoIsThatOfOneOnTheCpuWithTheLargerBatch) {
+  MARU_NEEDS_NCCL();
+  device_ = "cuda";
+  start_all("train", 2);
+  compare_with_one_process(2, 1);
+}
+
+TEST_F(RanksTraining, OnCudaWithSeveralPassesAnUpdateIsThatOfOneOnTheCpu) {
+  MARU_NEEDS_NCCL();
+  device_ = "cuda";
+  start_all("passes", 2);
+  compare_with_one_process(2, 2);
+}
+
+TEST_F(RanksTraining, OnCudaARankThatIsKilledIsNamedByTheOther) {
+  MARU_NEEDS_NCCL();
+  device_ = "cuda";
+  start_all("dies", 2);
+  EXPECT_EQ(code(1), 128 + 9);
+  EXPECT_EQ(code(0), 1);
+  EXPECT_TRUE(contains(said(0), "all 2 ranks until the end, got the end of rank 1"));
 }
 
 TEST_F(RanksTraining, ARankThatIsKilledIsNamedByTheOthers) {

@@ -257,10 +257,11 @@ inline std::vector<const Device*> listed(const std::vector<std::unique_ptr<Devic
 }
 
 // The device, and behind it the CPU, where that is another.
-inline std::vector<std::unique_ptr<Device>> open_all(const char* name) {
+inline std::vector<std::unique_ptr<Device>> open_all(std::string_view name,
+                                                     const DeviceOptions& options = {}) {
   std::vector<std::unique_ptr<Device>> devices;
-  devices.push_back(open_device(name, {}));
-  if (!devices[0]->is_host()) devices.push_back(open_device("cpu", {}));
+  devices.push_back(open_device(name, options));
+  if (!devices[0]->is_host()) devices.push_back(open_device("cpu", options));
   return devices;
 }
 

@@ -83,6 +83,12 @@ random_seed: 7 solver_mode: CPU
 """
 
 
+def has_cuda():
+    """Whether `maru devices` lists a GPU that CUDA drives."""
+    code, out, _ = maru("devices", "--json")
+    return code == 0 and "cuda" in [device["name"] for device in json.loads(out)]
+
+
 def table(path):
     with path.open() as file:
         return list(csv.DictReader(file))
@@ -120,6 +126,12 @@ def blobs(caffemodel):
             name = next(content for part, content in parts if part == 1).decode()
             found[name] = [dict(fields(content))[5] for part, content in parts if part == 7]
     return found
+
+
+def floats(caffemodel):
+    """All parameters, one after another."""
+    data = b"".join(part for _, parts in sorted(blobs(caffemodel).items()) for part in parts)
+    return struct.unpack(f"<{len(data) // 4}f", data)
 
 
 class TrainCase(Case):
@@ -282,6 +294,29 @@ class Train(TrainCase):
         out = self.run_train(solver, "--resume", "--max-iter", at + 3)
         self.assertIn(f"going on at iteration {at} of {at + 3}", out)
         self.assertTrue(self.snapshot("solver", at + 3)[1].exists())
+
+    def test_on_cuda(self):
+        """In half precision it learns, and goes on as if never stopped but for rounding."""
+        if not has_cuda():
+            self.skipTest("there is no CUDA device here")
+        for precision in ("fp32", "fp16"):
+            for more in ([], ["--recompute"]):
+                with self.subTest(precision=precision, more=more):
+                    whole, parts = (self.solver(f"{precision}{len(more)}_{name}", iterations=60, snapshot=30)
+                                    for name in ("whole", "parts"))
+                    words = ["--device", "cuda", "--precision", precision, "--test-all", "--json", *more]
+                    found = json.loads(self.run_train(whole, *words))
+                    self.run_train(parts, *words, "--max-iter", 30)
+                    found_later = json.loads(self.run_train(parts, *words, "--resume"))
+                    for figures in (found, found_later):
+                        self.assertGreater(figures["tests"][-1]["figures"]["top-1"], 0.9)
+                    self.assertAlmostEqual(found["loss"], found_later["loss"], delta=0.02)
+                    ends = [floats(self.snapshot(solver.stem, 60)[0]) for solver in (whole, parts)]
+                    begin = floats(self.snapshot(whole.stem, 30)[0])
+                    moved = max(abs(a - b) for a, b in zip(ends[0], begin, strict=True))
+                    apart = max(abs(a - b) for a, b in zip(*ends, strict=True))
+                    self.assertGreater(moved, 0)
+                    self.assertLess(apart, 0.02 * moved)
 
     # Signals and kills.
 

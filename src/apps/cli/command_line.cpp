@@ -118,7 +118,8 @@ CommandLine::CommandLine(std::string_view verb, std::string_view what,
   // Wrong options are ours to report: the library would complain about what is missing first.
   app.allow_extras();
   std::string footer = "Examples:\n";
-  for (const std::string_view example : examples) footer += fmt::format("  maru {}\n", example);
+  for (const std::string_view example : examples)
+    footer += fmt::format("  {}{}\n", example.find("maru ") == example.npos ? "maru " : "", example);
   app.footer(footer + "\n" + kExitCodes);
 }
 
