@@ -470,6 +470,8 @@ class Train(TrainCase):
                 program = self.start("--solver", solver, env={**environment, **said})
                 self.wait_for(program, "iteration 5/")
                 has = pathlib.Path(f"/proc/{program.pid}/environ").read_text().split("\0")
+                name = pathlib.Path(f"/proc/{program.pid}/comm").read_text().strip()
+                self.assertEqual(name, pathlib.Path(cli_test.MARU).name, "as `ps` and `nvidia-smi` show it")
                 program.kill()
                 program.communicate(timeout=120)
                 found = [line for line in has if line.startswith("GOMP_SPINCOUNT=")]

@@ -4,6 +4,8 @@
 
 #include <array>
 #include <cstdlib>
+#include <filesystem>
+#include <system_error>
 #include <thread>
 
 namespace maru::cli {
@@ -21,7 +23,10 @@ void spin_shortly(char** argv) {
   }
   if (std::thread::hardware_concurrency() < 2) return;
   ::setenv("GOMP_SPINCOUNT", kSpins, 1);  // so that it is said, and this is done once
-  ::execv("/proc/self/exe", argv);
+  // By the link itself, the process would be called "exe" from then on.
+  std::error_code error;
+  const std::filesystem::path program = std::filesystem::read_symlink("/proc/self/exe", error);
+  if (!error) ::execv(program.c_str(), argv);
 }
 
 }  // namespace maru::cli
