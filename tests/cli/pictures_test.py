@@ -1,8 +1,7 @@
 #!/usr/bin/env python3
 """The shipped network names the shipped pictures: pictures_test.py MARU [FOLDER_OF_THE_REPOSITORY]
 
-Each file of examples/photos is called after its class, which must be the best label. Exit code 77 (skipped), and a line that says
-so, only where models/googlenet-tiny has no weights file. What is there is expected to be whole: no other absence skips.
+Each file of examples/photos is called after its class, which must be the best label.
 """
 
 import json
@@ -11,7 +10,7 @@ import pathlib
 import subprocess
 import sys
 
-# A clear answer, not a lucky one: the least of them has 82 %; rounding to half precision moves a score by far less than this leaves.
+# A clear answer, not a lucky one: the least of them has 74 %; rounding to half precision moves a score by far less than this leaves.
 LEAST_SCORE = 0.6
 
 
@@ -20,9 +19,6 @@ def main():
         sys.exit(__doc__)
     root = pathlib.Path(sys.argv[2] if len(sys.argv) == 3 else pathlib.Path(__file__).resolve().parents[2])
     model = root / "models" / "googlenet-tiny"
-    if not (model / "weights.caffemodel").is_file():
-        print(f"skipped: {model} has no weights.caffemodel")
-        return 77
     pictures = sorted((root / "examples" / "photos").glob("*.jpg"))
     if len(pictures) < 5:
         sys.exit(f"expected 5 pictures at least in {root}/examples/photos, got {[picture.name for picture in pictures]}")

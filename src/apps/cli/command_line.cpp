@@ -118,8 +118,9 @@ CommandLine::CommandLine(std::string_view verb, std::string_view what,
   // Wrong options are ours to report: the library would complain about what is missing first.
   app.allow_extras();
   std::string footer = "Examples:\n";
+  // Where another program starts maru, the example says both.
   for (const std::string_view example : examples)
-    footer += fmt::format("  {}{}\n", example.find("maru ") == example.npos ? "maru " : "", example);
+    footer += fmt::format("  {}{}\n", example.find(" maru ") == example.npos ? "maru " : "", example);
   app.footer(footer + "\n" + kExitCodes);
 }
 
