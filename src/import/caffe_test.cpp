@@ -7,7 +7,7 @@
 
 #include "base/error.h"
 #include "import/caffe_test_fixture.h"
-#include "tests/paths.h"
+#include "tests/shared.h"
 
 namespace maru {
 namespace {
@@ -416,11 +416,6 @@ TEST_F(Caffe, DamagedDefinitionsAreAnErrorOrAGraph) {
   EXPECT_GT(good, 100);
 }
 
-std::filesystem::path shared_folder() {
-  if (const char* folder = std::getenv("MARU_SHARED")) return folder;
-  return std::filesystem::path(maru::testing::source_dir()) / "../shared";
-}
-
 struct RealModel {
   const char* folder;
   const char* weights;
@@ -435,7 +430,7 @@ TEST_F(Caffe, RealModels) {
       {"squeezenet_v1.1", "squeezenet_v1.1.caffemodel", 66, 1235496, {10, 3, 227, 227}},
   };
   for (const RealModel& model : models) {
-    const auto place = shared_folder() / "models" / model.folder;
+    const auto place = testing::shared_folder() / "models" / model.folder;
     if (!std::filesystem::exists(place / model.weights)) {
       GTEST_SKIP() << "no model at " << place << "; set MARU_SHARED to the shared folder";
     }

@@ -7,7 +7,7 @@
 #include "import/caffe_test_fixture.h"
 #include "ops/identity.h"
 #include "ops/interpret.h"
-#include "tests/paths.h"
+#include "tests/shared.h"
 
 namespace maru {
 namespace {
@@ -495,11 +495,8 @@ TEST_F(CaffeTraining, GoogLeNetNormalised) {
 }
 
 TEST_F(CaffeTraining, GoogLeNetIsThatOfBvlc) {
-  std::filesystem::path shared = source_folder() / ".." / "shared";
-  if (const char* given = std::getenv("MARU_SHARED")) shared = given;
-  const auto theirs = shared / "models" / "bvlc_googlenet" / "deploy.prototxt";
-  if (!std::filesystem::exists(theirs))
-    GTEST_SKIP() << "no model at " << theirs << "; set MARU_SHARED to the shared folder";
+  MARU_NEEDS_SHARED("models/bvlc_googlenet/deploy.prototxt");
+  const auto theirs = testing::shared_folder() / "models" / "bvlc_googlenet" / "deploy.prototxt";
   CaffeOptions options;
   options.allow_missing_weights = true;
   const Graph bvlc = import_caffe(theirs, std::nullopt, options).graph;

@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
@@ -14,7 +13,7 @@
 #include <vector>
 
 #include "base/mapped_file.h"
-#include "tests/paths.h"
+#include "tests/golden.h"
 #include "vision/image.h"
 
 namespace maru {
@@ -262,28 +261,12 @@ TEST(Preprocess, TakesAWorkspaceAtAnyAddressAndStaysInside) {
 
 // ---- against what OpenCV made of real photos
 
-std::filesystem::path shared_folder() {
-  if (const char* folder = std::getenv("MARU_SHARED")) return folder;
-  return std::filesystem::path(maru::testing::source_dir()) / "../shared";
-}
-
-// The floats of a .npy file of version 1, whose header names '<f4' and the shape.
-std::vector<float> load_npy(const std::filesystem::path& path) {
-  const MappedFile file(path);
-  const std::string_view text = file.text();
-  const auto header = static_cast<std::size_t>(static_cast<unsigned char>(text.at(8)) |
-                                               static_cast<unsigned char>(text.at(9)) << 8);
-  EXPECT_NE(text.substr(0, 10 + header).find("'<f4'"), std::string_view::npos);
-  std::vector<float> values((text.size() - 10 - header) / sizeof(float));
-  std::memcpy(values.data(), text.data() + 10 + header, values.size() * sizeof(float));
-  return values;
-}
-
 TEST(Preprocess, EqualsOpenCVOnPhotos) {
-  const std::filesystem::path shared = shared_folder();
+  const std::filesystem::path shared = testing::shared_folder();
   int photos = 0;
-  for (const auto& [net, side] : {std::pair("googlenet", 224), std::pair("squeezenet_v1.1", 227)}) {
-    std::ifstream list(shared / "golden" / net / "photos.txt");
+  for (const auto& [net, side] :
+       {std::pair(testing::kGoogLeNet, 224), std::pair(testing::kSqueezeNet, 227)}) {
+    std::ifstream list(shared / net.golden / "photos.txt");
     std::string number, photo, label;
     for (; list >> number >> photo >> label; ++photos) {
       const MappedFile file(shared / "photos" / photo);
@@ -292,8 +275,7 @@ TEST(Preprocess, EqualsOpenCVOnPhotos) {
       decode_image(file.bytes(), photo, picture.view());
       const Normalise caffe{{104, 117, 123}, 1, true, Normalise::Fit::squash};
       const std::vector<float> result = preprocessed(picture.view(), caffe, side, side);
-      const std::vector<float> expected =
-          load_npy(shared / "golden" / net / "inputs" / (number + ".npy"));
+      const std::vector<float> expected = testing::golden(net, "inputs/" + number + ".npy");
       ASSERT_EQ(result.size(), expected.size());
       float worst = 0;
       std::size_t different = 0;
