@@ -18,6 +18,7 @@
 
 #include "device/registry.h"
 #include "import/caffe.h"
+#include "measure/probe.h"
 #include "measure/statistics.h"
 #include "train/trainer.h"
 
@@ -95,6 +96,7 @@ int run(int argc, char** argv) {
   std::vector<const maru::Device*> list;
   for (const auto& one : devices) list.push_back(one.get());
   options.precision = device.precision;
+  if (list.size() > 1) options.speeds = {maru::speed_of(*list[0]), maru::assumed_speed(*list[1])};
   for (const maru::CaffeLoss& loss : imported.losses)
     options.training.losses.push_back({loss.value, loss.weight});
   options.solver.momentum = 0.9;

@@ -324,11 +324,45 @@ TEST(MemoryPolicies, AutoTakesTheFirstOfHeapsThatAreEqualWithinNoise) {
 SplitDevice discrete_card() {
   MemoryTraits over_bus = SplitDevice::traits(true, true, true);
   over_bus.device_cached = false;
+  MemoryTraits managed = SplitDevice::traits(true, true, true);
+  managed.migrates = true;
   return SplitDevice({{"device", SplitDevice::traits(false, true, false)},
                       {"mapped", over_bus},
                       {"registered", over_bus},
-                      {"managed", SplitDevice::traits(true, true, true)},
+                      {"managed", managed},
                       {"pinned", SplitDevice::traits(true, false, true)}});
+}
+
+// However fast it was when it was measured, with nobody else on the card.
+TEST(MemoryPolicies, WhatMigratesIsTakenWhereItIsAskedForOrAlone) {
+  MemoryTraits migrating = SplitDevice::traits(true, true, true), over_bus = migrating;
+  migrating.migrates = true;
+  const Net net = chain();
+  const auto heaps_of = [&](const SplitDevice& device, MemoryPolicy policy,
+                            std::map<std::string, std::string> asked = {}) {
+    const Device* const devices[] = {&device};
+    PlanOptions options;
+    options.policy = policy;
+    options.heaps = std::move(asked);
+    options.speeds = {assumed_speed(device)};
+    for (std::size_t i = 0; i < device.heaps().size(); ++i) {
+      if (device.heaps()[i]->traits().migrates)
+        options.speeds[0].heaps[i] = {1e12, 1e12, 1e12, 1e12, 0};
+    }
+    std::string names;
+    for (const Region& region : make_plan(net.graph, devices, options).plan.regions)
+      names += (names.empty() ? "" : " ") + region.heap->name();
+    return names;
+  };
+  const SplitDevice card(
+      {{"own", SplitDevice::traits(false, true, false)}, {"mapped", over_bus}, {"managed", migrating}});
+  EXPECT_EQ(heaps_of(card, MemoryPolicy::automatic).find("managed"), std::string::npos);
+  EXPECT_EQ(heaps_of(card, MemoryPolicy::zero_copy).find("managed"), std::string::npos);
+  EXPECT_NE(heaps_of(card, MemoryPolicy::automatic, {{"data", "managed"}}).find("managed"),
+            std::string::npos);
+  const SplitDevice nothing_else(
+      {{"managed", migrating}, {"pinned", SplitDevice::traits(true, false, true)}});
+  EXPECT_NE(heaps_of(nothing_else, MemoryPolicy::zero_copy).find("managed"), std::string::npos);
 }
 
 // Where the CPU takes as long for either way, and most of the time, what the device says still counts.

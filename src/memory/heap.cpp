@@ -17,6 +17,7 @@ std::string MemoryTraits::str() const {
   add(device_visible, device_cached ? "device cached" : "device uncached");
   add(coherent, "coherent");
   add(concurrent, "concurrent");
+  add(migrates, "migrates");
   add(imports, "imports");
   return text;
 }

@@ -17,6 +17,9 @@ struct MemoryTraits {
   // Both sides may touch it at the same time, given order: a host view may stay open while the device
   // works, and is always at the same address.
   bool concurrent = false;
+  // Pages move to the side that touches them, when it does, by the driver: slow each time, and on a
+  // full card the end of the program that touches.
+  bool migrates = false;
   bool imports = false;       // takes memory of the caller
   std::size_t alignment = 1;  // bytes; of every allocation and of imported pointers
   std::size_t limit = std::numeric_limits<std::size_t>::max();  // bytes; largest single allocation

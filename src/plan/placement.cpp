@@ -29,6 +29,13 @@ constexpr double kUsualRereads = 4;
 constexpr const char* kKernels = "kernels";
 constexpr const char* kApart = "apart";
 
+// What migrates is taken where there is nothing else, or where it is asked for.
+template <class Known>
+void leave_out_what_migrates(std::vector<Known>& heaps) {
+  const auto migrates = [](const Known& k) { return k.heap->traits().migrates; };
+  if (!std::ranges::all_of(heaps, migrates)) std::erase_if(heaps, migrates);
+}
+
 std::string time_text(double seconds) {
   return seconds < 1e-3 ? fmt::format("{:.0f} us", seconds * 1e6)
                         : fmt::format("{:.2f} ms", seconds * 1e3);
@@ -135,6 +142,7 @@ Place Placement::choose_local() const {
   if (main_heaps_.size() == 1) return {Side::device, heaps[0].heap, kOneMemory};
   if (const Known* asked = asked_for(kKernels, heaps))
     return {Side::device, asked->heap, "it was asked for"};
+  leave_out_what_migrates(heaps);
   if (shared) {
     // Mapped memory in the sense of 2016: both sides may touch it at any time. Where there is none,
     // that which is handed over.
@@ -195,6 +203,7 @@ Place Placement::weights(double bytes) const {
   };
   std::vector<Way> ways;
   auto heaps = device_heaps(options_.policy == MemoryPolicy::zero_copy);
+  leave_out_what_migrates(heaps);
   // Kernels read weights once for each tile of their results: no memory for them where nothing caches
   // it.
   const auto is_cached = [](const Known& k) { return k.heap->traits().device_cached; };
@@ -248,6 +257,7 @@ Place Placement::crossing(const std::string& name, const Traffic& traffic) const
     return {Side::host, staging_.heap, "it was asked for"};
   if (heaps.empty()) return {Side::host, staging_.heap, "no heap that both sides see"};
   if (main_heaps_.size() == 1) return {Side::both, heaps[0].heap, kOneMemory};
+  leave_out_what_migrates(heaps);
   if (options_.policy == MemoryPolicy::zero_copy) {
     // One heap for all: what shares bytes with it must not be in another.
     return {Side::both, local_.heap, "policy zero-copy"};

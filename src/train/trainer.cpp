@@ -18,6 +18,7 @@ PlanOptions plan_options(const TrainerOptions& options) {
   PlanOptions plan;
   plan.policy = options.policy;
   plan.precision = options.precision;
+  plan.speeds = options.speeds;
   plan.expected_runs = 1e5;
   plan.compile_threads = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
   return plan;

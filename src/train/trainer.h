@@ -34,6 +34,8 @@ struct TrainerOptions {
   // Of fp16: data and gradients are halves, what they are summed up in, parameters, losses and what the
   // solver remembers are not; and losses are scaled. The devices are opened with it.
   Precision precision = Precision::fp32;
+  // Of the devices, as PlanOptions::speeds; none: they are assumed.
+  std::vector<DeviceSpeed> speeds = {};
 };
 
 class Trainer {

@@ -103,6 +103,7 @@ TrainerOptions TrainingLoop::trainer_options() const {
   options.solver.rms_decay = solver.rms_decay;
   options.policy = options_.policy;
   options.precision = options_.precision;
+  options.speeds = options_.speeds;
   options.passes = solver.iter_size;
   options.clip_gradients = solver.clip_gradients;
   (solver.regularization == CaffeSolver::Regularization::l1 ? options.l1_decay : options.l2_decay) =

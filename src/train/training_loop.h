@@ -16,7 +16,8 @@ namespace maru {
 
 struct TrainingLoopOptions {
   CaffeSolver solver;
-  std::vector<const Device*> devices;  // as make_plan() has them; they outlive the loop
+  std::vector<const Device*> devices;    // as make_plan() has them; they outlive the loop
+  std::vector<DeviceSpeed> speeds = {};  // of them; none: they are assumed
   MemoryPolicy policy = MemoryPolicy::automatic;
   Precision precision = Precision::fp32;
   std::uint64_t seed = 0;                         // of a run that begins; one that goes on has its own

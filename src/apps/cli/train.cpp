@@ -10,6 +10,7 @@
 #include "apps/cli/verb.h"
 #include "base/error.h"
 #include "device/registry.h"
+#include "measure/probe.h"
 #include "ranks/communicator.h"
 
 namespace maru::cli {
@@ -62,6 +63,7 @@ class Train final : public Verb {
     const std::shared_ptr<Communicator> communicator = options.communicator;
     const std::vector<std::unique_ptr<Device>> devices = open_devices(name, options);
     for (const auto& device : devices) options.devices.push_back(device.get());
+    if (devices.size() > 1) options.speeds = {speed_of(*devices[0]), assumed_speed(*devices[1])};
     const CaffeSolver solver = options.solver;
     const bool is_resumed = options.snapshot.has_value();
     TrainingLoop loop(std::move(options));

@@ -95,6 +95,8 @@ TEST(CudaHeaps, OfACardAreFastOnOneSide) {
   EXPECT_FALSE(mapped.device_cached);
   EXPECT_TRUE(heap_of(heaps, "registered").traits().imports);
   EXPECT_TRUE(heap_of(heaps, "managed").traits().concurrent);
+  EXPECT_TRUE(heap_of(heaps, "managed").traits().migrates);
+  EXPECT_FALSE(mapped.migrates);
   EXPECT_FALSE(heap_of(heaps, "pinned").traits().device_visible);
 }
 
@@ -109,6 +111,7 @@ TEST(CudaHeaps, OfABoardFollowTheRulesForTegra) {
   const MemoryTraits& managed = heap_of(heaps, "managed").traits();
   EXPECT_TRUE(managed.host_cached && managed.device_cached);
   EXPECT_FALSE(managed.concurrent || managed.coherent);
+  EXPECT_FALSE(managed.migrates) << "there is one memory";
 }
 
 TEST(CudaHeaps, OfThorAreCachedByBoth) {

@@ -185,6 +185,7 @@ MemoryTraits traits_of(const Runtime& runtime, int kind) {
     case MARU_CUDA_MANAGED:
       traits.host_visible = traits.device_visible = traits.host_cached = traits.device_cached = true;
       traits.coherent = traits.concurrent = facts.concurrent_managed_access != 0;
+      traits.migrates = facts.integrated == 0;
       break;
   }
   return traits;
@@ -279,6 +280,7 @@ class PageableHeap final : public Heap {
     traits.host_visible = traits.device_visible = traits.host_cached = traits.coherent =
         traits.concurrent = traits.imports = true;
     traits.device_cached = runtime.facts().uses_host_page_tables != 0;
+    traits.migrates = runtime.facts().integrated == 0 && !traits.device_cached;
     traits.alignment = 64;
     return traits;
   }

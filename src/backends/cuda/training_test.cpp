@@ -80,6 +80,24 @@ TEST_F(CudaTraining, LeavesNothingToTheCpu) {
   expect_all_planned(one_of_each(), all_losses());
 }
 
+// The CPU writes photos anew for each pass: pages of a card's managed memory would move each time, and
+// where other programs have filled the card that ends this one.
+TEST_F(CudaTraining, UsesNoMemoryThatMigrates) {
+  Graph gradients = small_inception();
+  const std::vector<Parameter> parameters = build_gradients(gradients, two_losses()).parameters;
+  const Graph update = build_update(parameters, Update{}, false);
+  const std::vector<const Device*> both{devices_.at(0).get(), host_.get()};
+  for (const MemoryPolicy policy :
+       {MemoryPolicy::automatic, MemoryPolicy::copy, MemoryPolicy::zero_copy}) {
+    PlanOptions options;
+    options.policy = policy;
+    for (const Graph* graph : {&std::as_const(gradients), &update}) {
+      for (const Region& region : make_plan(*graph, both, options).plan.regions)
+        EXPECT_FALSE(region.heap->traits().migrates) << static_cast<int>(policy) << ": " << region.name;
+    }
+  }
+}
+
 // A node whose operand is where the one before it left it must have an offer, whatever that layout is.
 TEST_F(CudaTraining, HasOffersForEveryLayout) {
   for (const auto& [network, losses] :
