@@ -9,8 +9,12 @@
 #include "base/error.h"
 #include "import/caffe.h"
 #include "ops/cast.h"
+#include "ops/conv.h"
 #include "ops/conv_grad.h"
+#include "ops/eltwise.h"
 #include "ops/inner_product_grad.h"
+#include "ops/loss.h"
+#include "ops/pool.h"
 #include "ops/reduce.h"
 #include "rewrite/rewrite.h"
 #include "tests/devices.h"
@@ -173,6 +177,38 @@ TEST(MixedPrecision, OnGoogLeNetEveryFilterIsCastOnceAndEveryGradientIsSingle) {
     const bool is_single = graph.value(one.src[0]).desc.dtype == DType::f32;
     EXPECT_EQ(is_single, is_loss || (one.op.as<Cast>() && one.name != "loss3/classifier.f32"))
         << one.name;
+  }
+}
+
+// Of one rank or several, which have their sums added up in between.
+TEST(MixedPrecision, GradientsOfASharedFilterAreSummedInSinglePrecision) {
+  for (const int ranks : {1, 2}) {
+    SCOPED_TRACE(ranks);
+    Network net;
+    const ValueId data = net.graph.add_input("data", f32({2, 4, 6, 6}));
+    const ValueId label = net.graph.add_input("label", f32({2}));
+    const ValueId filter = net.constant("filter", {4, 4, 1, 1}, 0.5);
+    const Conv conv{4, window(1, 1, 0), 1, false};
+    const auto layer = [&](const std::string& name, ValueId src) {
+      return net.graph.node(net.graph.add_node(name, conv, {src, filter}, {name})).dst[0];
+    };
+    const ValueId scores =
+        net.add("pool", Pool{Pool::Kind::average, {}, true}, {layer("second", layer("first", data))});
+    net.graph.outputs.push_back(net.add("loss", SoftmaxLoss{}, {scores, label}));
+    TrainingOptions training;
+    training.losses = {{"loss", 1}};
+    training.scaled = true;
+    training.ranks = ranks;
+    const auto parameters = build_gradients(net.graph, training).parameters;
+    halve(net.graph);
+    expect_single_where_it_must_be(net.graph, parameters);
+    std::size_t sums = 0;
+    for (const Node& node : net.graph.nodes()) {
+      if (node.op.as<Eltwise>() == nullptr) continue;
+      ++sums;
+      for (const ValueId id : node.src) EXPECT_EQ(net.graph.value(id).desc.dtype, DType::f32);
+    }
+    EXPECT_EQ(sums, 1u) << "that of both layers' gradients";
   }
 }
 

@@ -124,8 +124,8 @@ void MeetingServer::lose(Guest& guest) {
   guest.is_gone = true;
   guest.socket = Socket();
   if (!is_complete_) {
-    guest.rank = -1;  // may come again
-  } else if (!guest.has_left) {
+    guest.rank = -1;                                // may come again
+  } else if (guest.rank >= 0 && !guest.has_left) {  // others, who never were of these, may go
     tell_all({Kind::ended, fmt::format("{}", guest.rank)});
     end_if_all_left();
   }

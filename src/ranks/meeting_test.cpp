@@ -137,8 +137,13 @@ TEST_F(MeetingTest, IsNotDisturbedByNonsense) {
               static_cast<ssize_t>(text.size()));
   }
   others.pop_back();
+  others.push_back(connect_to("127.0.0.1", port_, deadline));  // goes when all are there, says nothing
   auto coming = come(rank(1, 2));
   const auto first = zero.get(), second = coming.get();
+  others.clear();
+  EXPECT_EQ(first->ended_soon(milliseconds(200)), std::vector<int>{});
+  second->set("still", "here");
+  EXPECT_EQ(first->get("still", kLong), "here");
   auto leaving = std::async(std::launch::async, [&] { first->leave(kLong); });
   EXPECT_NO_THROW(second->leave(kLong));
   EXPECT_NO_THROW(leaving.get());

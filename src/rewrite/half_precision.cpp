@@ -2,6 +2,7 @@
 #include <map>
 #include <memory>
 
+#include "ops/all_reduce.h"
 #include "ops/cast.h"
 #include "ops/concat.h"
 #include "ops/conv_grad.h"
@@ -117,7 +118,8 @@ class Halving {
     const auto producer = graph_.value(value).producer;
     if (!producer) return;
     const Node& node = graph_.node(*producer);
-    if (!moves_bytes(node.op) && node.op.as<Eltwise>() == nullptr) return;
+    const bool adds_up = node.op.as<Eltwise>() != nullptr || is_shared(node.op);
+    if (!moves_bytes(node.op) && !adds_up) return;
     keep(*producer, "a state is summed of it");
     for (const ValueId src : node.src) keep_sums_of(src);
   }

@@ -15,6 +15,7 @@ void StateMemory::add(const Plan& plan) {
       continue;
     }
     held_.emplace(port.name, Held{port.desc, region.heap->allocate(region.bytes, port.name)});
+    if (!region.heap->traits().host_visible) make_staging(region.bytes);
     write(port.name, std::vector<float>(static_cast<std::size_t>(port.desc.count())));
   }
 }
@@ -41,38 +42,37 @@ std::size_t StateMemory::bytes() const {
   return bytes;
 }
 
-Buffer StateMemory::staging(const Held& held) const {
-  if (held.buffer.heap().traits().host_visible) return {};
-  for (const Heap* heap : device_.heaps()) {
-    if (heap->traits().host_visible) return heap->allocate(held.buffer.bytes(), "a copy of a state");
-  }
-  throw Error(device_.name(), "memory that the CPU sees", "none");
+void StateMemory::make_staging(std::size_t bytes) {
+  if (staging_ && staging_.bytes() >= bytes) return;
+  const auto seen = std::ranges::find_if(device_.heaps(),
+                                         [](const Heap* heap) { return heap->traits().host_visible; });
+  if (seen == device_.heaps().end()) throw Error(device_.name(), "memory that the CPU sees", "none");
+  if (!queue_) queue_ = device_.make_queue();
+  staging_ = (*seen)->allocate(bytes, "copies of states");
 }
 
 void StateMemory::write(const std::string& name, std::span<const float> values) const {
   const Held& to = held(name);
   MARU_ASSERT(values.size_bytes() == to.desc.bytes());
-  const Buffer between = staging(to);
-  const Buffer& seen = between ? between : to.buffer;
+  const bool is_seen = to.buffer.heap().traits().host_visible;
+  const Buffer& seen = is_seen ? to.buffer : staging_;
   std::ranges::copy(values, seen.map(Access::write, 0, values.size_bytes()).as<float>().begin());
-  if (!between) return;
-  const auto queue = device_.make_queue();
-  queue->begin();
-  device_.transfer(*queue, between, 0, to.buffer, 0, values.size_bytes());
-  queue->finish();
+  if (is_seen) return;
+  queue_->begin();
+  device_.transfer(*queue_, staging_, 0, to.buffer, 0, values.size_bytes());
+  queue_->finish();
 }
 
 void StateMemory::read(const std::string& name, std::span<float> values) const {
   const Held& from = held(name);
   MARU_ASSERT(values.size_bytes() == from.desc.bytes());
-  const Buffer between = staging(from);
-  if (between) {
-    const auto queue = device_.make_queue();
-    queue->begin();
-    device_.transfer(*queue, from.buffer, 0, between, 0, values.size_bytes());
-    queue->finish();
+  const bool is_seen = from.buffer.heap().traits().host_visible;
+  if (!is_seen) {
+    queue_->begin();
+    device_.transfer(*queue_, from.buffer, 0, staging_, 0, values.size_bytes());
+    queue_->finish();
   }
-  const HostView view = (between ? between : from.buffer).map(Access::read, 0, values.size_bytes());
+  const HostView view = (is_seen ? from.buffer : staging_).map(Access::read, 0, values.size_bytes());
   std::ranges::copy(view.as<float>(), values.begin());
 }
 

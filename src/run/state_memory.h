@@ -3,6 +3,7 @@
 #pragma once
 
 #include <map>
+#include <memory>
 #include <span>
 #include <string>
 
@@ -34,11 +35,14 @@ class StateMemory {
     Buffer buffer;
   };
   const Held& held(const std::string& name) const;
-  // A buffer that the CPU sees, for a state in memory that it does not; nothing for others.
-  Buffer staging(const Held& held) const;
+  // For states in memory that the CPU does not see: a way to reach the largest of them, made with them,
+  // so that reading what was trained wants no more memory.
+  void make_staging(std::size_t bytes);
 
   const Device& device_;
   std::map<std::string, Held, std::less<>> held_;
+  std::unique_ptr<Queue> queue_;
+  Buffer staging_;
 };
 
 }  // namespace maru

@@ -75,9 +75,10 @@ std::string checksums(const StateMemory& states, const std::vector<std::string>&
   return text;
 }
 
-void share_states(Communicator& ranks, const StateMemory& states) {
+void share_states(Communicator& ranks, const StateMemory& states,
+                  const std::vector<std::string>& names) {
   std::vector<float> values;
-  for (const std::string& name : states.names()) {
+  for (const std::string& name : names) {
     values.resize(static_cast<std::size_t>(states.shape_of(name).count()));
     states.read(name, values);
     ranks.share(std::as_writable_bytes(std::span(values)));

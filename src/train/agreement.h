@@ -21,7 +21,8 @@ void require_same(Communicator& ranks, std::string_view what, std::string_view t
 std::string checksums(const Graph& graph);
 std::string checksums(const StateMemory& states, const std::vector<std::string>& names);
 
-// Every state becomes what it is on rank 0.
-void share_states(Communicator& ranks, const StateMemory& states);
+// These states become what they are on rank 0.
+void share_states(Communicator& ranks, const StateMemory& states,
+                  const std::vector<std::string>& names);
 
 }  // namespace maru

@@ -118,7 +118,7 @@ CurveFile::CurveFile(std::filesystem::path path, std::vector<std::string> column
       throw Error(path_.string(), fmt::format("the columns {}", text.substr(0, text.size() - 1)),
                   fmt::format("{}", fmt::join(before.columns, ",")), "another name for the CSV file");
     for (const auto& row : before.rows) {
-      if (*row[0] <= static_cast<double>(*resumed_at)) text += line_of(row);
+      if (*row[0] < static_cast<double>(*resumed_at)) text += line_of(row);
     }
   }
   // What is kept is written beside it first: a kill meanwhile must not lose the curve so far.

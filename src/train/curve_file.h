@@ -39,7 +39,7 @@ Curves read_curves(const std::filesystem::path& path);
 class CurveFile {
  public:
   // `columns` come behind iteration, epoch and seconds. Where training goes on from `resumed_at`, the
-  // lines that the file has up to there stay, and those behind it, which will be written again, go.
+  // lines that the file has before it stay; those of it and behind, which will be written again, go.
   // Throws Error where it cannot be written, or goes on with other columns.
   CurveFile(std::filesystem::path path, std::vector<std::string> columns,
             std::optional<std::int64_t> resumed_at = {});

@@ -64,9 +64,9 @@ TEST_F(CurveFiles, GoOnWhereTrainingDoes) {
   set_text(text() + "40,0,0");  // killed in the middle of a line
   {
     CurveFile file(path_, {"loss"}, 20);
-    file.add({30, 0, 0, {{"loss", 2}}});
+    for (const std::int64_t iteration : {20, 30}) file.add({iteration, 0, 0, {{"loss", 2}}});
   }
-  EXPECT_EQ(text(), "iteration,epoch,seconds,loss\n0,0,0,1\n10,0,0,1\n20,0,0,1\n30,0,0,2\n");
+  EXPECT_EQ(text(), "iteration,epoch,seconds,loss\n0,0,0,1\n10,0,0,1\n20,0,0,2\n30,0,0,2\n");
   EXPECT_THROW(CurveFile(path_, {"other"}, 20), Error);
   EXPECT_EQ(read_curves(path_).rows.size(), 4u) << "it stayed as it was";
   { CurveFile file(path_, {"other"}); }

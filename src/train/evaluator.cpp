@@ -1,5 +1,10 @@
 #include "train/evaluator.h"
 
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <exception>
+
 #include "base/error.h"
 
 namespace maru {
@@ -16,6 +21,18 @@ Evaluator::Evaluator(Trainer& trainer, EvaluatorOptions options)
     network_.loader.ranks = options_.communicator->ranks();
   }
   plans_.emplace(network_.loader.batch, trainer_.evaluation(network_.imported.graph));
+  if (options_.net.iterations > 0 || left_over() == 0) return;
+  const FedNetwork smaller =
+      load_fed_network(options_.net, options_.weights, options_.feed, left_over());
+  plans_.emplace(left_over(), trainer_.evaluation(smaller.imported.graph));
+}
+
+std::int64_t Evaluator::left_over() const {
+  const LoaderOptions& loader = network_.loader;
+  const std::int64_t last = network_.data->size() % (loader.batch * loader.ranks);
+  const std::int64_t mine =
+      std::clamp<std::int64_t>(last - loader.rank * loader.batch, 0, loader.batch);
+  return mine % loader.batch;
 }
 
 std::size_t Evaluator::memory_bytes() const {
@@ -24,46 +41,61 @@ std::size_t Evaluator::memory_bytes() const {
   return bytes;
 }
 
-PlannedRun& Evaluator::plan_for(std::int64_t count) {
-  const auto known = plans_.find(count);
-  if (known != plans_.end()) return *known->second;
-  while (plans_.size() > 1) plans_.erase(std::prev(plans_.end()));
-  const FedNetwork smaller = load_fed_network(options_.net, options_.weights, options_.feed, count);
-  return *plans_.emplace(count, trainer_.evaluation(smaller.imported.graph)).first->second;
-}
-
-void Evaluator::add_up(Figures& sums, double& weight) const {
-  if (!options_.communicator) return;
-  std::vector<double> all{weight};
+std::vector<int> Evaluator::add_up(Figures& sums, double& weight, bool has_failed) const {
+  if (!options_.communicator) return {};
+  std::vector<double> all(static_cast<std::size_t>(options_.communicator->ranks()));
+  all[static_cast<std::size_t>(options_.communicator->rank())] = has_failed ? 1 : 0;
+  const std::size_t ranks = all.size();
+  all.push_back(weight);
   for (const auto& [name, sum] : sums) all.push_back(sum);
   options_.communicator->sum(std::span(all));
-  weight = all[0];
-  for (std::size_t i = 0; i < sums.size(); ++i) sums[i].second = all[i + 1];
+  std::vector<int> failed;
+  for (std::size_t rank = 0; rank < ranks; ++rank) {
+    if (all[rank] > 0) failed.push_back(static_cast<int>(rank));
+  }
+  weight = all[ranks];
+  for (std::size_t i = 0; i < sums.size(); ++i) sums[i].second = all[ranks + 1 + i];
+  return failed;
+}
+
+void Evaluator::test(const Batch& photos, std::int64_t round, Figures& sums, double& weight) {
+  const std::int64_t most = options_.net.iterations;
+  // Batches are dealt to the ranks in turns; in the last round some may go away empty-handed.
+  const std::int64_t batch = round * network_.loader.ranks + network_.loader.rank;
+  if (photos.count == 0 || (most > 0 && batch >= most)) return;
+  const std::int64_t count = most > 0 ? network_.loader.batch : photos.count;
+  PlannedRun& plan = *plans_.at(count);
+  feed(network_, photos, count,
+       [&](std::string_view name, std::size_t bytes) { return plan.input_bytes(name, bytes); });
+  plan.run();
+  for (auto& [name, sum] : sums)
+    sum += static_cast<double>(plan.output(name)[0]) * static_cast<double>(count);
+  weight += static_cast<double>(count);
 }
 
 std::optional<Evaluator::Figures> Evaluator::run(const std::function<bool()>& stop) {
+  trainer_.share_statistics();
   Figures sums;
   for (const std::string& name : figures_) sums.emplace_back(name, 0);
-  Loader loader(network_.data, network_.loader);
-  const std::int64_t batch = network_.loader.batch, most = options_.net.iterations;
   double weight = 0;
-  // Batches are dealt to the ranks in turns; in the last round some may go away empty-handed.
-  for (std::int64_t i = network_.loader.rank, round = 0; most == 0 || round < most;
-       i += network_.loader.ranks, round += network_.loader.ranks) {
+  std::exception_ptr failure;
+  Loader loader(network_.data, network_.loader);
+  const std::int64_t ranks = network_.loader.ranks, most = options_.net.iterations;
+  const std::int64_t rounds = most > 0 ? (most + ranks - 1) / ranks : loader.batches();
+  for (std::int64_t round = 0; round < rounds; ++round) {
     if (stop()) return std::nullopt;
-    const Batch photos = loader.next();
-    if (photos.end) break;
-    if (photos.count == 0 || (most > 0 && i >= most)) continue;
-    const std::int64_t count = most > 0 ? batch : photos.count;
-    PlannedRun& plan = plan_for(count);
-    feed(network_, photos, count,
-         [&](std::string_view name, std::size_t bytes) { return plan.input_bytes(name, bytes); });
-    plan.run();
-    for (auto& [name, sum] : sums)
-      sum += static_cast<double>(plan.output(name)[0]) * static_cast<double>(count);
-    weight += static_cast<double>(count);
+    if (failure) continue;  // the others are asked to stop as often
+    try {
+      test(loader.next(), round, sums, weight);
+    } catch (const Error&) {
+      failure = std::current_exception();
+    }
   }
-  add_up(sums, weight);
+  const std::vector<int> failed = add_up(sums, weight, failure != nullptr);
+  if (failure) std::rethrow_exception(failure);
+  if (!failed.empty())
+    throw Error("test", "figures of all ranks", fmt::format("none of rank {}", fmt::join(failed, ", ")),
+                "what that rank has said");
   for (auto& [name, sum] : sums) sum /= weight;
   return sums;
 }

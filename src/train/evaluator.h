@@ -29,7 +29,8 @@ struct EvaluatorOptions {
 
 class Evaluator {
  public:
-  // Plans the net, whose memory is made now. Throws as load_fed_network() and Trainer::evaluation().
+  // Plans the net, for whole batches and for what is left over at the end of a pass, whose memory is
+  // made now. Throws as load_fed_network() and Trainer::evaluation().
   Evaluator(Trainer& trainer, EvaluatorOptions options);
 
   const FedNetwork& network() const { return network_; }
@@ -40,14 +41,18 @@ class Evaluator {
   // The mean of each figure of the net: over its batches, or where each photo is there once, over the
   // photos. Every test begins at the first photo, so that tests can be compared (Caffe goes on where
   // the last ended). Nothing where `stop` said so meanwhile: it is asked before each batch, on all
-  // ranks as often, and has to say the same on all.
+  // ranks as often, and has to say the same on all. Throws Error, on all ranks where one of them cannot
+  // go on, after which training may.
   using Figures = std::vector<std::pair<std::string, double>>;
   std::optional<Figures> run(const std::function<bool()>& stop);
 
  private:
-  PlannedRun& plan_for(std::int64_t count);
-  // Over all ranks.
-  void add_up(Figures& sums, double& weight) const;
+  // What this rank has of the last batch of a pass, where that is not whole; else 0.
+  std::int64_t left_over() const;
+  // Adds what the net says of a batch; `round` counts this rank's.
+  void test(const Batch& photos, std::int64_t round, Figures& sums, double& weight);
+  // Over all ranks; which of them have failed.
+  std::vector<int> add_up(Figures& sums, double& weight, bool has_failed) const;
 
   Trainer& trainer_;
   EvaluatorOptions options_;

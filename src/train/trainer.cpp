@@ -111,9 +111,16 @@ std::string Trainer::described() const {
 
 void Trainer::share() {
   if (!options_.communicator) return;
-  share_states(*options_.communicator, states_);
+  share_states(*options_.communicator, states_, states_.names());
   options_.communicator->share(std::as_writable_bytes(std::span(&updates_, 1)));
   options_.communicator->share(std::as_writable_bytes(std::span(&scale_, 1)));
+}
+
+void Trainer::share_statistics() {
+  if (!options_.communicator) return;
+  std::vector<std::string> names;
+  for (const Statistic& statistic : statistics_) names.push_back(statistic.name);
+  share_states(*options_.communicator, states_, names);
 }
 
 void Trainer::require_same_states() const {

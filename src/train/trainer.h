@@ -81,6 +81,9 @@ class Trainer {
   // All ranks go on from what rank 0 has: states, number of updates and loss scale. To be called when
   // these were set from outside, by a snapshot. Nothing happens where there is one rank.
   void share();
+  // Running statistics become rank 0's, which are those that a snapshot has: before what is trained is
+  // tested together.
+  void share_statistics();
   // Throws Error on all ranks where parameters or what the solver remembers of them are not the same on
   // all: for when they are written, since ranks that drift apart would else not be noticed.
   void require_same_states() const;

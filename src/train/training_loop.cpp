@@ -48,6 +48,11 @@ void TrainingLoop::load() {
     network_.loader.rank = options_.communicator->rank();
     network_.loader.ranks = options_.communicator->ranks();
   }
+  if (options_.communicator)
+    require_same(*options_.communicator, "beginning",
+                 snapshot ? fmt::format("going on at iteration {}", snapshot->position.iteration)
+                          : std::string("from the first iteration on"),
+                 "the same snapshot files where each rank runs");
   if (snapshot) {
     position_ = snapshot->position;
     if (position_.samples < 0)
@@ -243,19 +248,27 @@ class TrainingLoop::Running {
     }
   }
 
-  // False where somebody asked to stop.
+  // False where somebody asked to stop. A test that cannot be made costs no training.
   bool test_all() {
     for (std::size_t i = 0; i < loop_.tests_.size(); ++i) {
       const Clock::time_point start = Clock::now();
       bool wants_snapshot = false, stops = false;
-      const auto means = loop_.tests_[i]->run([&] {
-        const Asked asked = asks();
-        wants_snapshot = wants_snapshot || asked == Asked::snapshot;
-        stops = stops || asked == Asked::stop;
-        return stops;
-      });
+      std::optional<Evaluator::Figures> means;
+      try {
+        means = loop_.tests_[i]->run([&] {
+          const Asked asked = asks();
+          wants_snapshot = wants_snapshot || asked == Asked::snapshot;
+          stops = stops || asked == Asked::stop;
+          return stops;
+        });
+      } catch (const Error& error) {
+        if (communicator_ != nullptr) communicator_->check();  // without all ranks nothing goes on
+        outcome_.is_untested = true;
+        observer_.could_not_test(i, error);
+      }
       if (wants_snapshot) save();
-      if (!means) return false;
+      if (stops) return false;
+      if (!means) continue;
       outcome_.last.iteration = position_.iteration;
       observer_.tested(i, figures(), *means, since(start));
     }

@@ -83,6 +83,7 @@ class TrainingObserver {
                       const Evaluator::Figures& /*means*/, double /*seconds*/) {}
   virtual void saved(const SnapshotFiles& /*files*/, double /*seconds*/) {}
   virtual void could_not_save(const Error& /*error*/) {}
+  virtual void could_not_test(std::size_t /*net*/, const Error& /*error*/) {}
 };
 
 struct TrainingOutcome {
@@ -91,6 +92,7 @@ struct TrainingOutcome {
   // What is not finite, and where, as this rank has seen it; empty where all is well.
   std::string diverged;
   bool is_unsaved = false;                // the last snapshot that was wanted could not be written
+  bool is_untested = false;               // a test could not be made
   std::optional<SnapshotFiles> snapshot;  // the last of this run
   TrainingFigures last;
 };

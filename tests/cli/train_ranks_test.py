@@ -167,6 +167,24 @@ class Ranks(train_test.TrainCase):
         self.assertEqual(said[0][1].count("no snapshot:"), 3)
         self.assertEqual(said[1], ("", ""))
 
+    def test_a_snapshot_that_one_of_them_has_not(self):
+        solver = self.solver(iterations=10, snapshot=5)
+        self.train_by_ranks(solver, "--max-iter", 5)
+        said = self.train_by_ranks(solver, own=[["--snapshot", self.snapshot("solver", 5)[1]], []], code=1)
+        self.assertIn("the same beginning on all 2 ranks, got another on rank 1", said[0][1])
+        self.assertIn('the beginning of rank 0, with "going on at iteration 5"', said[1][1])
+
+    def test_tests_are_of_what_the_snapshot_has(self):
+        """Batch normalisation's statistics are each rank's own; tests and snapshots have those of rank 0."""
+        layers = train_test.LAYERS.replace('layer { name: "relu"', """layer { name: "bn" type: "BatchNorm" bottom: "conv" top: "conv" }
+layer { name: "relu\"""")
+        solver = self.solver(layers=layers)
+        (out, _), _ = self.train_by_ranks(solver, "--json", "--test-all")
+        again = json.loads(self.run_train(solver, "--json", "--test-all", "--snapshot", self.snapshot("solver", 20)[1]))
+        together, alone = (found["tests"][-1] for found in (json.loads(out), again))
+        self.assertEqual((together["iteration"], alone["iteration"]), (20, 20))
+        self.assertAlmostEqual(together["figures"]["loss"], alone["figures"]["loss"], places=5)
+
     def test_photos_that_are_wrong_are_named_by_who_met_them(self):
         broken = train_test.make_data(self.dir / "broken", 4, 3)
         (broken / "red" / "001.ppm").write_bytes(b"P6\n10 10\n255\ncut off")

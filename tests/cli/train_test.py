@@ -447,6 +447,19 @@ class Train(TrainCase):
         self.assertEqual(code, 0, err)
         self.assertEqual(err.count("001.ppm"), 1, "said once")
 
+    def test_a_test_that_cannot_be_made_costs_no_training(self):
+        val = self.dir / "val"
+        make_data(val, 3, 5)
+        for path in val.rglob("*.ppm"):
+            path.write_bytes(b"P6\n10 10\n255\ncut off")
+        solver = self.solver(snapshot=0)
+        code, out, err = maru("train", "--solver", solver, "--test-data", val / "list.txt")
+        self.assertEqual(code, 1)
+        self.assertIn("finished at iteration 20", out)
+        self.assertIn("no figures of test: [loader] expected photos that can be read", err)
+        self.assertIn("figures of tests are missing", err)
+        self.assertTrue(self.snapshot("solver", 20)[1].exists())
+
     def test_wrong_options(self):
         solver = self.solver()
         for words, says in [([], ["--solver"]),

@@ -240,6 +240,10 @@ void TrainReport::could_not_save(const Error& error) {
   warn(fmt::format("no snapshot: {}; training goes on", error.what()));
 }
 
+void TrainReport::could_not_test(std::size_t net, const Error& error) {
+  warn(fmt::format("no figures of {}: {}; training goes on", test_name(net), error.what()));
+}
+
 int TrainReport::end(const TrainingOutcome& outcome) {
   say_reports();
   Progress::wipe();
@@ -270,7 +274,9 @@ int TrainReport::end(const TrainingOutcome& outcome) {
     print_json(out_, all);
   }
   if (is_curve_broken_) complain("figures are missing in the curves: see above");
-  const bool has_failed = outcome.ended == TrainingOutcome::Ended::diverged || outcome.is_unsaved;
+  if (outcome.is_untested && is_first()) complain("figures of tests are missing: see above");
+  const bool has_failed =
+      outcome.ended == TrainingOutcome::Ended::diverged || outcome.is_unsaved || outcome.is_untested;
   return has_failed || is_curve_broken_ ? 1 : 0;
 }
 

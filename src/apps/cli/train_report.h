@@ -47,6 +47,7 @@ class TrainReport final : public TrainingObserver {
               double seconds) override;
   void saved(const SnapshotFiles& files, double seconds) override;
   void could_not_save(const Error& error) override;
+  void could_not_test(std::size_t net, const Error& error) override;
 
  private:
   void keep(const TrainingFigures& at, std::vector<std::pair<std::string, double>> values);
