@@ -151,14 +151,34 @@ TEST(Trainer, WhatIsFrozenStaysAndIsNotPropagatedThrough) {
   EXPECT_LT(frozen.state_bytes(), whole.state_bytes());
 }
 
+// Two parameters, whose squares one kernel adds up; many are added up by another.
+Graph one_layer() {
+  Network net;
+  const ValueId data = net.graph.add_input("data", {DType::f32, {kBatch, 3, 16, 16}});
+  const ValueId label = net.graph.add_input("label", {DType::f32, {kBatch}});
+  const ValueId scores = net.add("classifier", InnerProduct{kClasses}, {data});
+  net.graph.outputs.push_back(net.add("loss", SoftmaxLoss{}, {scores, label}));
+  return std::move(net.graph);
+}
+
+struct BadNormCase {
+  const char* name;
+  const char* device;
+  bool is_small;
+};
+
+class BadNorm : public ::testing::TestWithParam<BadNormCase> {};
+
 // Of data that is not a number, and of labels that are no class.
-TEST(Trainer, ANormThatIsNotFiniteChangesNothing) {
+TEST_P(BadNorm, ChangesNothing) {
+  MARU_NEEDS_DEVICE(GetParam().device);
   TrainerOptions options;
   options.training = two_losses();
+  if (GetParam().is_small) options.training.losses = {{"loss", 1}};
   options.solver.solver = Solver::adam;
   options.passes = 2;
-  const auto devices = open_all("cpu");
-  Trainer trainer(small_inception(), listed(devices), options);
+  const auto devices = open_all(GetParam().device);
+  Trainer trainer(GetParam().is_small ? one_layer() : small_inception(), listed(devices), options);
   std::mt19937 random(5);
   const auto pass = [&](const Batch& batch) {
     std::ranges::copy(batch.data, trainer.input("data").begin());
@@ -194,6 +214,13 @@ TEST(Trainer, ANormThatIsNotFiniteChangesNothing) {
   for (int i = 0; i < 2; ++i) pass(draw_batch(random));
   EXPECT_TRUE(std::isfinite(trainer.update(0.1)));
 }
+
+INSTANTIATE_TEST_SUITE_P(Trainers, BadNorm,
+                         ::testing::Values(BadNormCase{"cpu", "cpu", false},
+                                           BadNormCase{"cpu_of_two", "cpu", true},
+                                           BadNormCase{"cuda", "cuda", false},
+                                           BadNormCase{"cuda_of_two", "cuda", true}),
+                         [](const auto& param_info) { return std::string(param_info.param.name); });
 
 class EveryOperator : public ::testing::TestWithParam<const char*> {};
 

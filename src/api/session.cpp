@@ -261,15 +261,16 @@ struct Session::State {
       throw Error("session", fmt::format("{} bytes for {}", port.desc.bytes(), port.name),
                   fmt::format("{}", memory.size()));
     }
+    const auto is_this = [&](const Bound& b) { return b.region == port.region; };
     const bool was_in_place =
-        std::erase_if(bound, [&](const Bound& b) { return b.region == port.region && b.in_place; }) > 0;
-    std::erase_if(bound, [&](const Bound& b) { return b.region == port.region; });
+        std::ranges::any_of(bound, [&](const Bound& b) { return is_this(b) && b.in_place; });
     memory = memory.first(port.desc.bytes());
     Bound one{port.region, memory, use_in_place(port.region, memory, port.desc.shape)};
     if (!one.in_place) {
       if (was_in_place) use_own(port);
       one.entry = entry_of_bound(port);
     }
+    std::erase_if(bound, is_this);  // not before: where that fails, the caller's memory is still in use
     bound.push_back(one);
     return one.in_place;
   }

@@ -8,12 +8,11 @@ namespace maru::cuda {
 
 ConvPlan::Math math_of(const Runtime& runtime, DType dtype) {
   if (dtype == DType::f16) return ConvPlan::Math::f16;
-  return runtime.tf32 && runtime.compute_capability() >= 80 ? ConvPlan::Math::tf32
-                                                            : ConvPlan::Math::f32;
+  return runtime.tf32 && runtime.code_capability() >= 80 ? ConvPlan::Math::tf32 : ConvPlan::Math::f32;
 }
 
 ConvDevice conv_device(const Runtime& runtime) {
-  return {runtime.compute_capability(), runtime.facts().multiprocessors, runtime.facts().shared_bytes};
+  return {runtime.code_capability(), runtime.facts().multiprocessors, runtime.facts().shared_bytes};
 }
 
 std::vector<Stage> stages_of(const ConvPlan& plan, const ConvOperands& operands) {

@@ -11,7 +11,7 @@ namespace maru {
 namespace cuda {
 namespace {
 
-constexpr int kLeastCapability = 75, kTf32Capability = 80;
+constexpr int kTf32Capability = 80;
 
 class CudaDevice final : public Device {
  public:
@@ -57,7 +57,7 @@ class CudaDevice final : public Device {
   }
 
   bool computes(Precision precision) const override {
-    return precision != Precision::tf32 || runtime_->compute_capability() >= kTf32Capability;
+    return precision != Precision::tf32 || runtime_->code_capability() >= kTf32Capability;
   }
   bool combines() const override { return true; }
   std::unique_ptr<Launch> combine(std::span<const OrderedLaunch> launches) const override {
@@ -76,10 +76,6 @@ class CudaDevice final : public Device {
 std::unique_ptr<Device> make_device(std::string name, const std::shared_ptr<const Module>& module,
                                     int ordinal, const DeviceOptions& options) {
   auto runtime = std::make_unique<Runtime>(module, ordinal);
-  if (runtime->compute_capability() < kLeastCapability) {
-    throw Error(name, "a GPU of compute capability 7.5 or later", runtime->description(),
-                "--device opencl, or cpu");
-  }
   runtime->tune = options.tune;
   if (options.communicator)
     runtime->ranks = std::make_unique<CudaRanks>(*runtime, options.communicator);

@@ -5,6 +5,7 @@
 
 #include <atomic>
 
+#include "backends/cuda/conv_stages.h"
 #include "backends/cuda/devices.h"
 #include "backends/cuda/fake_module.h"
 #include "backends/cuda/heaps.h"
@@ -81,6 +82,33 @@ TEST(CudaDevices, AreNamedInOrder) {
   EXPECT_EQ(devices[0]->name(), "cuda");
   EXPECT_EQ(devices[1]->name(), "cuda:1");
   EXPECT_FALSE(devices[0]->is_host());
+}
+
+TEST(CudaDevices, WithoutCodeForThemArePassedOver) {
+  FakeModule fake;
+  fake.code_code = 209;  // cudaErrorNoKernelImageForDevice
+  Reports reports;
+  EXPECT_TRUE(devices_of(fake.module(), reports.options()).empty());
+  ASSERT_EQ(reports.all.size(), 1u);
+  EXPECT_TRUE(reports.all[0].is_broken);
+  EXPECT_NE(std::string(reports.all[0].why.what()).find("cuda:0 kernels"), std::string::npos);
+}
+
+// Translated by the driver, code of another GPU runs here, and does what it does there.
+TEST(CudaDevices, DoWhatTheirCodeWasCompiledFor) {
+  FakeModule fake;
+  const auto capability = [&](int code) {
+    fake.code = code;
+    return Runtime(fake.module(), 0).code_capability();
+  };
+  EXPECT_EQ(capability(90), 90);
+  EXPECT_EQ(capability(87), 87);
+  EXPECT_EQ(capability(100), 90) << "the device's";
+  fake.code = 75;
+  EXPECT_FALSE(devices_of(fake.module(), {}).at(0)->computes(Precision::tf32));
+  fake.code = 87;
+  EXPECT_TRUE(devices_of(fake.module(), {}).at(0)->computes(Precision::tf32));
+  EXPECT_EQ(conv_device(Runtime(fake.module(), 0)).capability, 87) << "no clusters";
 }
 
 TEST(CudaHeaps, OfACardAreFastOnOneSide) {

@@ -42,6 +42,8 @@ struct FakeModule : FakeRanks {
   maru_cuda_facts facts = discrete();
   std::size_t memory_left = std::size_t{1} << 30;
   int stream_code = 0;     // of waiting and asking
+  int code = 1000;         // what kernels were compiled for; it is at most the device's
+  int code_code = 0;       // of asking for that
   int corrupt_kind = -2;   // memory of this kind does not come back as it was written
   bool graphs_end = true;  // a graph's flag is counted up when it is launched
   std::map<void*, std::pair<int, std::size_t>> live;  // kind and bytes; -1: registered
@@ -124,6 +126,10 @@ struct FakeModule : FakeRanks {
     api.device_facts = [](int, maru_cuda_facts* facts) {
       *facts = current()->facts;
       return 0;
+    };
+    api.code_capability = [](int, int* capability) {
+      *capability = current()->code;
+      return current()->code_code;
     };
     api.allocate = [](int, int kind, std::size_t bytes, maru_cuda_memory* memory) {
       void* data = take(kind, bytes);

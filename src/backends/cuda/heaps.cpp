@@ -33,7 +33,10 @@ class CudaMemory final : public Allocation {
 
   void* map(Access, std::size_t offset, std::size_t, Queue* queue) override {
     if (queue != nullptr) queue->finish();
-    if (is_exclusive_) attach(nullptr, MARU_CUDA_ATTACH_HOST);
+    // On the session's own stream, which is waited for: that its end was seen in a word is not enough.
+    if (is_exclusive_)
+      attach(queue == nullptr ? nullptr : static_cast<CudaQueue*>(queue)->stream(),
+             MARU_CUDA_ATTACH_HOST);
     return static_cast<std::byte*>(memory_.host) + offset;
   }
 

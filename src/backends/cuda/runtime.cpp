@@ -6,6 +6,11 @@
 #include "base/error.h"
 
 namespace maru::cuda {
+namespace {
+
+constexpr int kLeastCapability = 75;
+
+}  // namespace
 
 std::string version_text(int version) {
   return fmt::format("{}.{}", version / 1000, version % 1000 / 10);
@@ -15,6 +20,10 @@ Runtime::Runtime(std::shared_ptr<const Module> module, int ordinal)
     : module_(std::move(module)), ordinal_(ordinal) {
   check(api().device_facts(ordinal_, &facts_), "cudaGetDeviceProperties");
   check(api().versions(&driver_version_, &runtime_version_), "cudaDriverGetVersion");
+  if (compute_capability() < kLeastCapability)
+    throw Error(fmt::format("cuda:{}", ordinal_), "a GPU of compute capability 7.5 or later",
+                description(), "--device opencl, or cpu");
+  check(api().code_capability(ordinal_, &code_capability_), "kernels");
 }
 
 Runtime::~Runtime() { ranks.reset(); }  // which uses the module

@@ -2,6 +2,7 @@
 // but for what is noted as broken. CudaQueue: a stream, with the end of its last work.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <memory>
 #include <mutex>
@@ -36,6 +37,9 @@ class Runtime {
   int ordinal() const noexcept { return ordinal_; }
   const maru_cuda_facts& facts() const noexcept { return facts_; }
   int compute_capability() const noexcept { return facts_.major * 10 + facts_.minor; }  // 90
+  // Of what kernels were compiled for, which is what they do: 87 on a GPU of 9.0 where the module had
+  // nothing nearer and the driver translates it.
+  int code_capability() const noexcept { return std::min(code_capability_, compute_capability()); }
   std::string description() const;
 
   // Throws Error naming the call and what CUDA says of it, unless `code` is 0.
@@ -56,6 +60,7 @@ class Runtime {
   std::shared_ptr<const Module> module_;
   int ordinal_;
   maru_cuda_facts facts_{};
+  int code_capability_ = 0;
   int driver_version_ = 0, runtime_version_ = 0;
 };
 

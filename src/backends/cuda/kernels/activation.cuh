@@ -5,10 +5,9 @@
 
 namespace maru::cuda {
 
-// The usual ones, ReLU and none, without a branch.
-__device__ inline float apply_relu(float x, float alpha) {
-  return fmaxf(x, 0.0f) + alpha * fminf(x, 0.0f);
-}
+// The usual ones, ReLU and none, without a branch. What is no number stays none, or an update by
+// gradients that are none would not be seen.
+__device__ inline float apply_relu(float x, float alpha) { return x > 0 ? x : alpha * x; }
 
 __device__ inline float apply(const Activation& activation, float x) {
   using Kind = Activation::Kind;

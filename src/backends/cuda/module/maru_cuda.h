@@ -17,7 +17,7 @@ extern "C" {
 #endif
 
 /* Counted up when anything here changes. */
-enum { MARU_CUDA_ABI = 3 };
+enum { MARU_CUDA_ABI = 4 };
 
 /* Of cudaDeviceProp and cudaDeviceGetAttribute; booleans are 0 or 1. */
 typedef struct maru_cuda_facts {
@@ -100,6 +100,9 @@ typedef struct maru_cuda_api {
   int (*versions)(int* driver, int* runtime);
   int (*device_count)(int* count);
   int (*device_facts)(int device, maru_cuda_facts* facts);
+  /* 87 for code that was compiled for 8.7, also where the driver has translated that for a later GPU.
+   * cudaErrorNoKernelImageForDevice where the module has none for this device. */
+  int (*code_capability)(int device, int* capability);
 
   /* out_of_memory where there is not enough, after which everything else still works. */
   int (*allocate)(int device, int kind, size_t bytes, maru_cuda_memory* memory);

@@ -88,6 +88,17 @@ int device_facts(int device, maru_cuda_facts* facts) {
   return cudaSuccess;
 }
 
+__global__ void any_code() {}
+
+int code_capability(int device, int* capability) {
+  MARU_TRY(use(device));
+  cudaFuncAttributes attributes{};
+  MARU_TRY(cudaFuncGetAttributes(&attributes, any_code));
+  // What there is of no PTX says what it runs on.
+  *capability = attributes.ptxVersion > 0 ? attributes.ptxVersion : attributes.binaryVersion;
+  return cudaSuccess;
+}
+
 int release(int device, int kind, const maru_cuda_memory* memory) {
   MARU_TRY(use(device));
   const bool is_host = kind == MARU_CUDA_PINNED || kind == MARU_CUDA_MAPPED;
@@ -397,6 +408,7 @@ constexpr maru_cuda_api kApi{MARU_CUDA_ABI,
                              versions,
                              device_count,
                              device_facts,
+                             code_capability,
                              allocate,
                              release,
                              enroll,
