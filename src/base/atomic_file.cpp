@@ -85,8 +85,12 @@ void AtomicFile::write(std::span<const std::byte> bytes) {
   }
 }
 
-void AtomicFile::commit() {
+void AtomicFile::flush() {
   if (::fsync(fd_) != 0) fail();
+}
+
+void AtomicFile::commit() {
+  flush();
   if (written_.empty()) {
     const std::string open_file = fmt::format("/proc/self/fd/{}", fd_);
     for (std::string name = next_name();; name = next_name()) {

@@ -24,7 +24,10 @@ class AtomicFile {
   // All throw Error when the system refuses: no space, quota, a disk that fails.
   void write(std::span<const std::byte> bytes);
   void write(std::string_view bytes) { write(std::as_bytes(std::span(bytes.data(), bytes.size()))); }
+  // What was written is on the disk, under no name yet: commit() then has little left that can fail.
+  void flush();
   void commit();
+  const std::filesystem::path& path() const { return path_; }
 
  private:
   [[noreturn]] void fail() const;

@@ -9,13 +9,14 @@
 #include <charconv>
 #include <filesystem>
 
+#include "base/text.h"
 #include "data/kinds.h"
 
 namespace maru {
 namespace fs = std::filesystem;
 
 void DataSet::require_label(std::int64_t index, std::int64_t label) const {
-  if (label >= 0 && (classes_ == 0 || label < classes_)) return;
+  if (label == ignored_ || (label >= 0 && (classes_ == 0 || label < classes_))) return;
   throw Error(
       name(index),
       classes_ == 0 ? std::string("a label of 0 or more")
@@ -122,7 +123,8 @@ namespace {
 
 class Descriptor {
  public:
-  explicit Descriptor(const std::string& path) : fd_(::open(path.c_str(), O_RDONLY | O_CLOEXEC)) {
+  explicit Descriptor(const std::string& path)
+      : fd_(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)) {
     if (fd_ < 0) throw system_error(path, "a photo that can be read", "checking the path");
   }
   Descriptor(const Descriptor&) = delete;
@@ -140,6 +142,9 @@ void require_content(const std::string& path, int failed, const struct stat& inf
     throw Error(path, "a photo", S_ISDIR(info.st_mode) ? "a folder" : "something that is no file");
   }
   if (info.st_size == 0) throw Error(path, "a photo", "0 bytes", "fetching the file again");
+  constexpr auto kMost = std::int64_t{1} << 31;
+  if (info.st_size > kMost)
+    throw Error(path, "a photo, of 2 GiB at most", human_bytes(static_cast<double>(info.st_size)));
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -19,6 +20,7 @@ struct DataSource {
   std::string root = {};     // for lists: the folder that their paths begin in; "": the list's own
   std::string kind = {};     // "folder", "list", "tar", "lmdb"; "": found out by looking at path
   std::int64_t classes = 0;  // labels must be below this; 0: not known
+  std::optional<std::int64_t> ignored = {};  // a label beside them, of what is not to be told
 };
 
 // A photo as it is stored.
@@ -56,7 +58,8 @@ class DataSet {
   const std::vector<std::string>& class_names() const { return class_names_; }
   // How many classes there are: as DataSource said, else as many as there are names; 0: not known.
   std::int64_t classes() const { return classes_; }
-  // Throws Error when the label is negative, or not below a known number of classes.
+  // Throws Error when the label is negative, or not below a known number of classes, and not the one
+  // that is ignored.
   void require_label(std::int64_t index, std::int64_t label) const;
 
   // Looks at each sample without decoding it: is it there, whole, its label in range? Describes the
@@ -70,6 +73,7 @@ class DataSet {
 
   std::vector<std::string> class_names_;
   std::int64_t classes_ = 0;
+  std::optional<std::int64_t> ignored_;
 };
 
 // Throws Error when the path is not there or of no known kind, a list has a line that is none (with its

@@ -24,6 +24,7 @@ class List final : public DataSet {
  public:
   explicit List(const DataSource& source) : file_(source.path) {
     classes_ = source.classes;
+    ignored_ = source.ignored;
     root_ = source.root.empty() ? fs::path(source.path).parent_path().string() : source.root;
     absolute_ = source.root.empty();
     parse();
@@ -100,7 +101,7 @@ class List final : public DataSet {
       fail("\"path label\", the label a whole number", fmt::format("\"{}\"", line.substr(0, kShown)),
            "a list as Caffe's ImageData layer reads it");
     }
-    if (*label < 0 || (classes_ != 0 && *label >= classes_)) {
+    if (*label != ignored_ && (*label < 0 || (classes_ != 0 && *label >= classes_))) {
       fail(classes_ == 0
                ? std::string("a label of 0 or more")
                : fmt::format("a label from 0 to {}, one of {} classes", classes_ - 1, classes_),

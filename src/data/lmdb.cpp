@@ -84,6 +84,7 @@ class Lmdb final : public DataSet {
  public:
   explicit Lmdb(const DataSource& source) : database_(source.path) {
     classes_ = source.classes;
+    ignored_ = source.ignored;
     database_.each(Adding{*this});
     if (records_.empty()) throw Error(source.path, "a database with records", "none");
   }

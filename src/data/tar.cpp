@@ -58,6 +58,7 @@ class Shards final : public DataSet {
  public:
   explicit Shards(const DataSource& source) {
     classes_ = source.classes;
+    ignored_ = source.ignored;
     for (const std::string& path : shards_of(source.path)) archives_.emplace_back(path);
     bool labelled = false;
     for (const TarArchive& archive : archives_) {

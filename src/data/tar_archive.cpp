@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <charconv>
 #include <optional>
+#include <string>
+#include <unordered_map>
 
 #include "base/error.h"
 
@@ -90,16 +92,21 @@ class TarArchive::Walk {
       case 'L':  // GNU: the next entry's name
         long_name_ = content.substr(0, std::min(content.find('\0'), content.size()));
         break;
-      case 'K':  // GNU: the next entry's link
+      case 'K':  // GNU: what the next entry links to
+        long_link_ = content.substr(0, std::min(content.find('\0'), content.size()));
+        break;
       case 'g':  // pax: what holds for all; names do not
         break;
       case 'x':
         pax(content);
         break;
       default:
-        if (type == '0' || type == '\0' || type == '7') add(header, begin, content.size());
+        if (type == '0' || type == '\0' || type == '7') add(header, {begin, content.size()});
+        if (type == '1') add(header, place_of_link(header));
         long_name_.clear();
+        long_link_.clear();
         pax_name_.clear();
+        pax_link_.clear();
         pax_size_.reset();
     }
     const std::size_t padded = (content.size() + kBlock - 1) / kBlock * kBlock;
@@ -123,6 +130,7 @@ class TarArchive::Walk {
       const std::string_view key = record.substr(0, equals);
       const std::string_view value = record.substr(std::min(equals + 1, record.size()));
       if (key == "path") pax_name_ = value;
+      if (key == "linkpath") pax_link_ = value;
       if (key == "size") {
         std::uint64_t size = 0;
         const auto parsed = std::from_chars(value.data(), value.data() + value.size(), size);
@@ -135,7 +143,24 @@ class TarArchive::Walk {
     }
   }
 
-  void add(std::string_view header, std::size_t begin, std::size_t size) {
+  static std::string_view without_dot(std::string_view name) {
+    return name.starts_with("./") ? name.substr(2) : name;
+  }
+
+  // A hard link is another name of a file that has come before.
+  Place place_of_link(std::string_view header) {
+    std::string_view target = text_at(header, 157, 100);
+    if (!long_link_.empty()) target = long_link_;
+    if (!pax_link_.empty()) target = pax_link_;
+    for (; looked_at_ < archive_.places_.size(); ++looked_at_)
+      linked_to_.insert_or_assign(std::string(archive_.names_[looked_at_]), looked_at_);
+    const auto found = linked_to_.find(std::string(without_dot(target)));
+    if (found == linked_to_.end())
+      fail("a hard link to a file before it", fmt::format("one to \"{}\"", target));
+    return archive_.places_[found->second];
+  }
+
+  void add(std::string_view header, Place place) {
     std::string name(text_at(header, 0, 100));
     const bool ustar = header.substr(257, 6) == std::string_view("ustar\0", 6);
     if (const std::string_view prefix = text_at(header, 345, 155); ustar && !prefix.empty()) {
@@ -143,14 +168,16 @@ class TarArchive::Walk {
     }
     if (!long_name_.empty()) name = long_name_;
     if (!pax_name_.empty()) name = pax_name_;
-    archive_.names_.add(name.starts_with("./") ? std::string_view(name).substr(2) : name);
-    archive_.places_.push_back({begin, size});
+    archive_.names_.add(without_dot(name));
+    archive_.places_.push_back(place);
   }
 
   TarArchive& archive_;
   std::string_view text_;
   std::size_t at_ = 0;
-  std::string long_name_, pax_name_;
+  std::string long_name_, long_link_, pax_name_, pax_link_;
+  std::unordered_map<std::string, std::size_t> linked_to_;  // entries by name, as far as a link was met
+  std::size_t looked_at_ = 0;                               // how many of them
   std::optional<std::uint64_t> pax_size_;
 };
 

@@ -295,20 +295,18 @@ void CaffeProtoPieces::add_blob(std::uint32_t tag, std::span<const std::int64_t>
   add_message(tag, blob);
 }
 
-void CaffeProtoPieces::write(const std::filesystem::path& path, std::string_view what) const {
+void CaffeProtoPieces::write(AtomicFile& file) const {
   constexpr std::size_t kMost = std::numeric_limits<std::int32_t>::max();
   if (bytes_ > kMost) {
-    throw Error(path.string(),
+    throw Error(file.path().string(),
                 fmt::format("at most {} in one file, as Caffe reads it",
                             human_bytes(static_cast<double>(kMost))),
                 human_bytes(static_cast<double>(bytes_)));
   }
-  AtomicFile file(path, what);
   for (const Piece& piece : pieces_) {
     file.write(piece.head);
     file.write(std::as_bytes(piece.values));
   }
-  file.commit();
 }
 
 }  // namespace maru

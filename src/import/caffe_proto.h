@@ -72,7 +72,7 @@ class CaffeProtoPieces {
   void add_blob(std::uint32_t tag, std::span<const std::int64_t> shape, std::span<const float> values,
                 std::string_view name);
   // Throws Error for more than a reader of protocol buffers takes.
-  void write(const std::filesystem::path& path, std::string_view what) const;
+  void write(AtomicFile& file) const;
 
  private:
   void add_head(std::string head);

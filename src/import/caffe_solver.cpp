@@ -273,7 +273,7 @@ class SolverReader {
     }
     for (std::size_t i = 0; i < nets.size(); ++i) {
       CaffeNet& net = solver_.tests.emplace_back(net_of(*nets[i], "TEST"));
-      net.iterations = to_integer(*iterations[i], 1);
+      net.iterations = to_integer(*iterations[i], 0);
       if (!states.empty()) apply_state(*states[i], net);
     }
   }

@@ -23,7 +23,7 @@ struct CaffeNet {
   std::string phase;                       // "TRAIN" or "TEST"
   std::int64_t level = 0;                  // train_state, test_state
   std::vector<std::string> stages;
-  std::int64_t iterations = 0;  // of a test net: batches a test (test_iter)
+  std::int64_t iterations = 0;  // of a test net: batches a test (test_iter); 0: each photo once
 };
 
 struct CaffeSolver {

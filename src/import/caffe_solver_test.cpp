@@ -181,8 +181,8 @@ TEST_F(Solver, NetworksThatAreNotThere) {
   EXPECT_EQ(bad_with("test_iter: 1"),
             "[solver.prototxt:3] expected a test_interval of 1 or more for the networks to test, got "
             "none; try test_interval: 1000");
-  EXPECT_EQ(bad_with("test_iter: 0 test_interval: 1"),
-            "[solver.prototxt:3] expected a whole number of 1 or more for test_iter, got 0");
+  EXPECT_EQ(bad_with("test_iter: -1 test_interval: 1"),
+            "[solver.prototxt:3] expected a whole number of 0 or more for test_iter, got -1");
   EXPECT_EQ(
       bad(std::string(kLeast) + "train_net: 'net.prototxt' test_iter: 1 test_interval: 1"),
       "[solver.prototxt:2] expected a test_iter for each of 0 networks to test, got 1; try net: or "

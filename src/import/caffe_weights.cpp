@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstdlib>
 
@@ -73,6 +74,10 @@ CaffeWeights::Spec CaffeWeights::read_spec(const std::string& name, const Field&
       if (!number || !std::isfinite(*number))
         fail(field, fmt::format("a finite number for {}", field.name));
       (field.name == "lr_mult" ? spec.rate : spec.decay) = *number;
+    } else {
+      constexpr std::array<std::string_view, 4> kKnown{"name", "share_mode", "lr_mult", "decay_mult"};
+      throw Error(fmt::format("{}:{} layer '{}'", prototxt_, field.line, name), "a field of param",
+                  field.name, closest_names(field.name, kKnown));
     }
   }
   return spec;

@@ -11,7 +11,7 @@ constexpr std::uint32_t kLayerName = 1, kLayerType = 2, kLayerBlobs = 7;
 
 }  // namespace
 
-void write_caffemodel(const std::filesystem::path& path, std::string_view net_name,
+void write_caffemodel(AtomicFile& file, std::string_view net_name,
                       std::span<const CaffemodelLayer> layers) {
   CaffeProtoPieces net;
   net.add_string(kNetName, net_name);
@@ -23,7 +23,14 @@ void write_caffemodel(const std::filesystem::path& path, std::string_view net_na
       message.add_blob(kLayerBlobs, blob.shape, blob.values, layer.name);
     net.add_message(kNetLayer, message);
   }
-  net.write(path, "the weights");
+  net.write(file);
+}
+
+void write_caffemodel(const std::filesystem::path& path, std::string_view net_name,
+                      std::span<const CaffemodelLayer> layers) {
+  AtomicFile file(path, "the weights");
+  write_caffemodel(file, net_name, layers);
+  file.commit();
 }
 
 }  // namespace maru

@@ -9,6 +9,8 @@
 #include <string_view>
 #include <vector>
 
+#include "base/atomic_file.h"
+
 namespace maru {
 
 struct CaffemodelBlob {
@@ -25,6 +27,9 @@ struct CaffemodelLayer {
 // where that fails (no space, no such folder, ...), and for more than the 2 GB that a reader of
 // protocol buffers takes; then what was at `path` is untouched and no temporary file is left.
 void write_caffemodel(const std::filesystem::path& path, std::string_view net_name,
+                      std::span<const CaffemodelLayer> layers);
+// The same of a file that the caller commits.
+void write_caffemodel(AtomicFile& file, std::string_view net_name,
                       std::span<const CaffemodelLayer> layers);
 
 }  // namespace maru

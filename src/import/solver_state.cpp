@@ -123,12 +123,12 @@ SolverState read_solver_state(std::span<const std::byte> bytes, std::string_view
   return StateReader(bytes, file).run();
 }
 
-void write_solver_state(const std::filesystem::path& path, const SolverState& state) {
+void write_solver_state(AtomicFile& file, const SolverState& state) {
   CaffeProtoPieces message;
   message.add_int(kIteration, state.iteration);
   message.add_string(kLearnedNet, state.learned_net);
   for (const SolverState::Blob& blob : state.history)
-    message.add_blob(kHistory, blob.shape, blob.values, path.string());
+    message.add_blob(kHistory, blob.shape, blob.values, file.path().string());
   message.add_int(kCurrentStep, state.current_step);
   for (const auto& [name, value] : state.extras) {
     CaffeProtoPieces extra;
@@ -136,7 +136,13 @@ void write_solver_state(const std::filesystem::path& path, const SolverState& st
     extra.add_string(kExtraValue, value);
     message.add_message(kExtra, extra);
   }
-  message.write(path, "the solver's state");
+  message.write(file);
+}
+
+void write_solver_state(const std::filesystem::path& path, const SolverState& state) {
+  AtomicFile file(path, "the solver's state");
+  write_solver_state(file, state);
+  file.commit();
 }
 
 }  // namespace maru

@@ -10,6 +10,8 @@
 #include <string_view>
 #include <vector>
 
+#include "base/atomic_file.h"
+
 namespace maru {
 
 struct SolverState {
@@ -33,5 +35,6 @@ SolverState read_solver_state(const std::filesystem::path& path);
 SolverState read_solver_state(std::span<const std::byte> bytes, std::string_view file);
 // Whole or not at all, as write_caffemodel().
 void write_solver_state(const std::filesystem::path& path, const SolverState& state);
+void write_solver_state(AtomicFile& file, const SolverState& state);
 
 }  // namespace maru

@@ -14,6 +14,7 @@ Evaluator::Evaluator(Trainer& trainer, EvaluatorOptions options)
       options_(std::move(options)),
       network_(load_fed_network(options_.net, options_.weights, options_.feed, options_.batch)),
       figures_(network_.figures()) {
+  if (options_.computes_loss) figures_.emplace_back("total loss");
   network_.loader.seed = options_.seed;
   network_.loader.repeat = options_.net.iterations > 0;
   if (options_.communicator) {
@@ -68,8 +69,16 @@ void Evaluator::test(const Batch& photos, std::int64_t round, Figures& sums, dou
   feed(network_, photos, count,
        [&](std::string_view name, std::size_t bytes) { return plan.input_bytes(name, bytes); });
   plan.run();
-  for (auto& [name, sum] : sums)
-    sum += static_cast<double>(plan.output(name)[0]) * static_cast<double>(count);
+  const auto said = [&](const std::string& name) { return static_cast<double>(plan.output(name)[0]); };
+  const auto all_losses = [&] {
+    double loss = 0;
+    for (const CaffeLoss& one : network_.imported.losses) loss += one.weight * said(one.value);
+    return loss;
+  };
+  for (std::size_t i = 0; i < sums.size(); ++i) {
+    const bool is_total = options_.computes_loss && i + 1 == sums.size();
+    sums[i].second += (is_total ? all_losses() : said(sums[i].first)) * static_cast<double>(count);
+  }
   weight += static_cast<double>(count);
 }
 

@@ -20,6 +20,7 @@ struct EvaluatorOptions {
   CaffeNet net;              // iterations of 0: each photo of the data set once
   BeginningWeights weights;  // as the trained network has: what is frozen in it stays a constant here
   FeedOptions feed;
+  bool computes_loss = false;         // a figure "total loss": losses times their weights
   std::uint64_t seed = 0;             // for what is drawn of photos: the same at each test
   std::optional<std::int64_t> batch;  // instead of the data layer's
   // The ranks that test together, each with its part of the photos: at the same time, and with the same

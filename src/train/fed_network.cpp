@@ -52,6 +52,15 @@ Shape shape_of_first(const DataSet& data, const CaffeData& layer) {
   return {layer.is_color ? 3 : 1, height, width};
 }
 
+// Caffe's layer gives as many channels as a Datum has.
+void require_colour(const DataSet& data, const CaffeData& layer) {
+  if (layer.type != "Data") return;
+  std::vector<std::byte> scratch;
+  if (const StoredPhoto photo = data.read(0, scratch); photo.channels == 1)
+    throw Error(data.name(0), "photos of three channels", "one",
+                "the photos as a list (ImageData), where grey becomes three equal channels");
+}
+
 const CaffeData& only_data_layer(const Imported& imported, const CaffeNet& net) {
   if (imported.data.size() != 1)
     throw Error(net.file.string(), fmt::format("one data layer in phase {}", net.phase),
@@ -59,22 +68,22 @@ const CaffeData& only_data_layer(const Imported& imported, const CaffeNet& net) 
   return imported.data[0];
 }
 
-// How many classes the labels choose among; 0: no limit is known.
-std::int64_t classes_of(const Graph& graph, const std::string& label) {
-  if (label.empty()) return 0;
+// How many classes the labels choose among, and which label beside them no loss looks at.
+void tell_labels(DataSource& source, const Graph& graph, const std::string& label) {
+  if (label.empty()) return;
   const std::optional<ValueId> id = graph.find(label);
-  if (!id) return 0;
-  std::int64_t classes = 0;
+  if (!id) return;
+  bool is_first = true;
   for (const NodeId reader : graph.readers(*id)) {
     const Node& node = graph.node(reader);
     const auto* loss = node.op.as<SoftmaxLoss>();
     if (loss == nullptr || node.src.size() < 2 || node.src[1] != *id) continue;
-    if (loss->ignore) return 0;
+    source.ignored = is_first || source.ignored == loss->ignore ? loss->ignore : std::nullopt;
+    is_first = false;
     const Shape& scores = graph.value(node.src[0]).desc.shape;
     const std::int64_t here = scores[scores.axis(loss->axis)];
-    classes = classes == 0 ? here : std::min(classes, here);
+    source.classes = source.classes == 0 ? here : std::min(source.classes, here);
   }
-  return classes;
 }
 
 Augment augment_of(const CaffeData& layer, const Shape& input, bool is_training) {
@@ -162,9 +171,10 @@ FedNetwork load_fed_network(const CaffeNet& net, const BeginningWeights& weights
   if (label && !graph.readers(*label).empty()) network.label = layer.label_top;
 
   DataSource source = source_of(layer, net, options);
-  source.classes = classes_of(graph, network.label);
+  tell_labels(source, graph, network.label);
   network.source = source.path;
   network.data = open_data_set(source);
+  require_colour(*network.data, layer);
 
   LoaderOptions& loader = network.loader;
   loader.batch = shape[0];

@@ -5,6 +5,7 @@
 #include <cstring>
 #include <map>
 
+#include "base/atomic_file.h"
 #include "base/error.h"
 #include "import/caffemodel_writer.h"
 
@@ -45,7 +46,7 @@ class Values {
   std::map<std::string, std::shared_ptr<const Constant>> constants_;
 };
 
-void write_weights(const fs::path& path, const Imported& network, const Trainer& trainer) {
+void write_weights(AtomicFile& file, const Imported& network, const Trainer& trainer) {
   const Values values(network.graph, trainer);
   std::deque<std::vector<float>> kept;  // what the layers below borrow
   std::vector<CaffemodelLayer> layers;
@@ -56,7 +57,7 @@ void write_weights(const fs::path& path, const Imported& network, const Trainer&
       layer.blobs.push_back({extents_of(param.shape), kept.back()});
     }
   }
-  write_caffemodel(path, network.graph.name, layers);
+  write_caffemodel(file, network.graph.name, layers);
 }
 
 // What is not trained has no memory: zeros, as Caffe has them.
@@ -148,8 +149,16 @@ SnapshotFiles write_snapshot(const std::string& prefix, const Imported& network,
     std::error_code none;  // what cannot be made cannot be written to, which is said then
     fs::create_directories(files.weights.parent_path(), none);
   }
-  write_weights(files.weights, network, trainer);
-  write_solver_state(files.state, state);
+  AtomicFile weights(files.weights, "the weights"), solver_state(files.state, "the solver's state");
+  write_weights(weights, network, trainer);
+  write_solver_state(solver_state, state);
+  weights.flush();
+  solver_state.flush();
+  // Of an earlier run, perhaps: it must not be found beside weights that are not its own.
+  std::error_code none;
+  fs::remove(files.state, none);
+  weights.commit();
+  solver_state.commit();
   return files;
 }
 

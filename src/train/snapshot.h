@@ -33,7 +33,8 @@ SnapshotFiles snapshot_files(const std::string& prefix, std::int64_t iteration);
 // The solver state of that prefix with the largest iteration whose weights are there too.
 std::optional<std::filesystem::path> newest_snapshot(const std::string& prefix);
 
-// Throws Error where that fails; what was there before is then untouched.
+// Throws Error where that fails; what was there before is then untouched, but where it fails at the
+// very end, when names are given: then of an older snapshot of this iteration the state may be gone.
 SnapshotFiles write_snapshot(const std::string& prefix, const Imported& network, const Trainer& trainer,
                              const CaffeSolver& solver, const TrainingPosition& position);
 

@@ -21,6 +21,18 @@ TrainingFacts::Net facts_of(const FedNetwork& network) {
   return {network.source, network.data->size(), network.loader.batch, network.figures()};
 }
 
+// Folders are counted by their names: without one of them, all behind it would have other labels.
+void require_same_classes(const DataSet& trained, const FedNetwork& tested) {
+  const std::vector<std::string>&wanted = trained.class_names(), &found = tested.data->class_names();
+  if (wanted.empty() || found.empty() || wanted == found) return;
+  const auto [here, there] = std::ranges::mismatch(wanted, found);
+  throw Error(tested.source, "the class folders of the photos that are trained on",
+              here == wanted.end()
+                  ? fmt::format("one more, \"{}\"", *there)
+                  : fmt::format("none of the name \"{}\" where it comes in their order", *here),
+              "a list file, for photos of some of the classes");
+}
+
 }  // namespace
 
 TrainingLoop::TrainingLoop(TrainingLoopOptions options) : options_(std::move(options)) {
@@ -41,6 +53,7 @@ void TrainingLoop::load() {
   position_.seed = options_.seed;
   if (options_.snapshot) {
     snapshot = read_snapshot(*options_.snapshot);
+    if (snapshot->position.samples < 0) snapshot->position.seed = options_.seed;  // Caffe's has none
     weights_ = {{snapshot->weights}, false, snapshot->position.seed};
   }
   network_ = load_fed_network(solver.train, weights_, options_.train, options_.batch);
@@ -119,10 +132,17 @@ TrainerOptions TrainingLoop::trainer_options() const {
 void TrainingLoop::add_tests() {
   if (options_.solver.test_interval == 0) return;
   for (const CaffeNet& net : options_.solver.tests) {
-    EvaluatorOptions options{net, weights_, options_.test, position_.seed, {}, options_.communicator};
+    EvaluatorOptions options;
+    options.net = net;
+    options.weights = weights_;
+    options.feed = options_.test;
+    options.seed = position_.seed;
+    options.communicator = options_.communicator;
     options.weights.fill = true;  // a layer that only the test net has
     if (options_.whole_tests) options.net.iterations = 0;
+    options.computes_loss = options_.solver.test_compute_loss;
     tests_.push_back(std::make_unique<Evaluator>(*trainer_, std::move(options)));
+    require_same_classes(*network_.data, tests_.back()->network());
   }
 }
 
@@ -209,9 +229,9 @@ class TrainingLoop::Running {
     return Asked::stop;
   }
 
-  // As Caffe does when it stops early.
+  // With a snapshot, whatever snapshot_after_train says of the end: nothing else would be left of it.
   TrainingOutcome stopped() {
-    save_at_end();
+    save();
     return outcome_;
   }
 

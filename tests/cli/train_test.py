@@ -17,6 +17,7 @@ import signal
 import struct
 import subprocess
 import sys
+import tarfile
 import tempfile
 import threading
 import time
@@ -287,13 +288,13 @@ class Train(TrainCase):
         self.assertLess(found["anew"]["bytes"]["arena"], found["kept"]["bytes"]["arena"])
 
     def test_stops_and_goes_on_by_itself(self):
-        solver = self.solver(iterations=1000000, snapshot=0)
+        solver = self.solver(iterations=1000000, snapshot=0, more="snapshot_after_train: false\n")
         out = self.run_train(solver, "--stop-after", "2s", says=["out of time at iteration"])
         at = int(re.search(r"out of time at iteration (\d+)", out)[1])
         self.assertTrue(self.snapshot("solver", at)[1].exists())
         out = self.run_train(solver, "--resume", "--max-iter", at + 3)
         self.assertIn(f"going on at iteration {at} of {at + 3}", out)
-        self.assertTrue(self.snapshot("solver", at + 3)[1].exists())
+        self.assertFalse(self.snapshot("solver", at + 3)[1].exists(), "as the solver says")
 
     def test_on_cuda(self):
         """In half precision it learns, and goes on as if never stopped but for rounding."""
@@ -424,6 +425,31 @@ class Train(TrainCase):
         self.assertEqual(code, 1)
         self.assertIn("/dev/full", err)
 
+    def test_where_there_is_no_room_for_both_files_the_older_snapshot_stays(self):
+        solver = self.solver(kind='type: "Adam" momentum: 0.9', iterations=10, snapshot=10)
+        self.run_train(solver)
+        before = [path.read_bytes() for path in self.snapshot("solver", 10)]
+        room = (len(before[0]) + len(before[1])) // 2
+        self.assertLess(len(before[0]), room)
+
+        def room_for_weights():
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (room, room))
+
+        done = subprocess.run([cli_test.MARU, "train", "--solver", solver, "--seed", "8"], capture_output=True, text=True,
+                              timeout=120, preexec_fn=room_for_weights)
+        self.assertEqual(done.returncode, 1, done.stderr)
+        self.assertEqual([path.read_bytes() for path in self.snapshot("solver", 10)], before)
+
+    def test_how_it_ended_is_known_where_nobody_reads(self):
+        blocked = self.dir / "file"
+        blocked.write_text("no folder")
+        for more in ([], ["--json"]):
+            with self.subTest(more):
+                program = self.start("--solver", self.solver(), "--prefix", blocked / "snap", *more, bufsize=0)
+                program.stdout.close()
+                self.assertEqual(program.wait(timeout=120), 1)
+
     def test_a_loss_that_is_no_number(self):
         solver = self.solver(kind="momentum: 0.9", iterations=50, snapshot=1)
         text = solver.read_text().replace("base_lr: 0.02", "base_lr: 1e30")
@@ -446,6 +472,83 @@ class Train(TrainCase):
         code, _, err = maru("train", "--solver", solver, "--train-data", broken, "--max-iter", 6)
         self.assertEqual(code, 0, err)
         self.assertEqual(err.count("001.ppm"), 1, "said once")
+
+    def test_what_is_no_photo(self):
+        """A pipe would be waited for, and a file of 20 GB would be read."""
+        data = make_data(self.dir / "odd", 4, 3)
+        (data / "red" / "001.ppm").unlink()
+        os.mkfifo(data / "red" / "001.ppm")
+        with (data / "green" / "001.ppm").open("wb") as file:
+            file.truncate(20 << 30)
+        code, _, err = maru("train", "--solver", self.solver(), "--train-data", data / "list.txt")
+        self.assertEqual(code, 0, err)
+        for part in ["red/001.ppm] expected a photo, got something that is no file",
+                     "green/001.ppm] expected a photo, of 2 GiB at most"]:
+            self.assertEqual(err.count(part), 1, err)
+
+    def test_a_label_that_is_ignored(self):
+        def solver(name, ignored):
+            loss = f'top: "loss" loss_param {{ ignore_label: {ignored} }}'
+            return self.solver(name, losses=LOSSES.replace('top: "loss"', loss))
+
+        lines = (self.train / "list.txt").read_text().splitlines()
+        some = self.dir / "some.txt"
+        for ignored in (-1, 255):
+            some.write_text("\n".join(lines + [f"red/000.ppm {ignored}"]) + "\n")
+            self.run_train(solver(f"with{ignored}", ignored), "--train-data", some, "--data-root", self.train)
+        some.write_text("\n".join(lines + ["red/000.ppm 7"]) + "\n")
+        code, _, err = maru("train", "--solver", solver("other", 255), "--train-data", some, "--data-root", self.train)
+        self.assertEqual(code, 1)
+        self.assertIn("some.txt:91", err)
+        self.assertIn("a label from 0 to 2", err)
+
+    def test_class_folders_that_differ(self):
+        val = make_data(self.dir / "val", 3, 5)
+        for path in (val / "green").iterdir():
+            path.unlink()
+        (val / "green").rmdir()
+        code, _, err = maru("train", "--solver", self.solver(), "--train-data", self.train, "--test-data", val)
+        self.assertEqual(code, 1)
+        self.assertIn('none of the name "green"', err)
+
+    def test_fields_of_a_parameter(self):
+        solver = self.solver(layers=LAYERS.replace("param { lr_mult: 1 }", "param { lr_mul: 0 }"))
+        code, _, err = maru("train", "--solver", solver)
+        self.assertEqual(code, 1)
+        self.assertIn("expected a field of param, got lr_mul", err)
+        self.assertIn("try lr_mult", err)
+
+    def test_tests_of_all_photos_and_their_loss(self):
+        solver = self.solver(losses=LOSSES.replace('top: "loss"', 'top: "loss" loss_weight: 0.5'))
+        solver.write_text(solver.read_text().replace("test_iter: 2", "test_iter: 0 test_compute_loss: true"))
+        found = json.loads(self.run_train(solver, "--json"))
+        last = found["tests"][-1]["figures"]
+        self.assertAlmostEqual(last["top-1"] * 33, round(last["top-1"] * 33), places=4)
+        self.assertAlmostEqual(last["total loss"], last["loss"] / 2, places=6)
+
+    def test_hard_links_in_an_archive(self):
+        shard = self.dir / "train.tar"
+        with tarfile.open(shard, "w", format=tarfile.GNU_FORMAT) as archive:
+            first = {}
+            for path in sorted(self.train.rglob("*.ppm")):
+                name = str(path.relative_to(self.train))
+                info = archive.gettarinfo(path, name)
+                if name.endswith("1.ppm"):
+                    info.type, info.size, info.linkname = tarfile.LNKTYPE, 0, first[path.parent]
+                    archive.addfile(info)
+                    continue
+                first.setdefault(path.parent, name)
+                with path.open("rb") as content:
+                    archive.addfile(info, content)
+        self.assertIn("90 photos", self.run_train(self.solver(), "--train-data", shard))
+        with tarfile.open(shard, "w") as archive:
+            archive.add(self.train / "red" / "000.ppm", "red/001.ppm")
+            info = tarfile.TarInfo("red/000.ppm")
+            info.type, info.linkname = tarfile.LNKTYPE, "nowhere.ppm"
+            archive.addfile(info)
+        code, _, err = maru("train", "--solver", self.solver("again"), "--train-data", shard)
+        self.assertEqual(code, 1)
+        self.assertIn('a hard link to a file before it, got one to "nowhere.ppm"', err)
 
     def test_a_test_that_cannot_be_made_costs_no_training(self):
         val = self.dir / "val"

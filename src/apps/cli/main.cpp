@@ -86,13 +86,14 @@ int dispatch(std::vector<std::string> words, char** argv, Output& out) {
 }
 
 int guarded(std::vector<std::string> words, char** argv) {
+  int code = 0;  // also where the reader goes before it is known
   try {
     Output out;
-    const int code = dispatch(std::move(words), argv, out);
+    code = dispatch(std::move(words), argv, out);
     out.flush();
     return code;
   } catch (const ReaderGone&) {
-    return 0;
+    return code;
   } catch (const UsageError& e) {
     complain(e.what());
     return 2;

@@ -52,6 +52,7 @@ void Output::flush() {
     if (written > 0) {
       rest.remove_prefix(static_cast<std::size_t>(written));
     } else if (written < 0 && errno == EPIPE) {
+      pending_.clear();
       throw ReaderGone{};
     } else if (written == 0 || errno != EINTR) {
       throw system_error("standard output", "room for the results", "another place for them");

@@ -271,7 +271,10 @@ int TrainReport::end(const TrainingOutcome& outcome) {
     all["tests"] = tests_;
     all["snapshot"] = outcome.snapshot ? Json(outcome.snapshot->state.string()) : Json(nullptr);
     if (!outcome.diverged.empty()) all["diverged"] = outcome.diverged;
-    print_json(out_, all);
+    try {
+      print_json(out_, all);
+    } catch (const ReaderGone&) {  // how it ended is to be known all the same
+    }
   }
   if (is_curve_broken_) complain("figures are missing in the curves: see above");
   if (outcome.is_untested && is_first()) complain("figures of tests are missing: see above");
