@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "backends/cuda/fake_facts.h"
 #include "backends/cuda/fake_ranks.h"
 #include "backends/cuda/module.h"
 
@@ -23,7 +24,7 @@ struct maru_cuda_graph {
 
 namespace maru::cuda::testing {
 
-struct FakeModule : FakeRanks {
+struct FakeModule : FakeFacts, FakeRanks {
   enum Code {
     kOutOfMemory = 2,
     kOldDriver = 35,
@@ -50,26 +51,6 @@ struct FakeModule : FakeRanks {
   std::vector<int> attached;
   std::vector<std::vector<std::size_t>> edges;  // of the last graph, per node
   int launches = 0;
-
-  static maru_cuda_facts discrete() {
-    maru_cuda_facts facts{};
-    std::strcpy(facts.name, "Fake GPU");
-    facts.major = 9;
-    facts.multiprocessors = 4;
-    facts.memory_bytes = std::uint64_t{1} << 30;
-    facts.shared_bytes = 100 << 10;
-    facts.maps_host_memory = facts.registers_host_memory = facts.has_managed_memory =
-        facts.concurrent_managed_access = 1;
-    return facts;
-  }
-  static maru_cuda_facts orin() {
-    maru_cuda_facts facts = discrete();
-    facts.major = 8;
-    facts.minor = 7;
-    facts.integrated = 1;
-    facts.concurrent_managed_access = 0;
-    return facts;
-  }
 
   std::shared_ptr<const Module> module() const { return std::make_shared<const Module>(api()); }
 
