@@ -174,6 +174,7 @@ class OfferRun {
     const auto allowed = allowances(results, expected);
     for (std::size_t i = 0; i < dst.size(); ++i) compare(i, expected[i], allowed[i]);
     check_neighbours();
+    check_padding();
   }
 
  private:
@@ -279,6 +280,19 @@ class OfferRun {
     }
     EXPECT_LE(worst, 1) << "result " << which << " element " << at << ": expected " << expected[at]
                         << " within " << allowed[at] << ", got " << got[at];
+  }
+
+  // Kernels multiply what lies beside the channels of a last block by 0, which must give 0.
+  void check_padding() const {
+    for (const Tensor& tensor : dst_) {
+      const DType dtype = tensor.desc.dtype;
+      if (tensor.desc.layout.kind != Layout::Kind::blocked) continue;
+      const HostBytes view(device_, *tensor.buffer, Access::read);
+      for (std::size_t i = 0; i < view.bytes().size() / size_of(dtype); ++i)
+        ASSERT_TRUE(
+            std::isfinite(testing::load(dtype, view.bytes().data(), static_cast<std::int64_t>(i))))
+            << "stored element " << i;
+    }
   }
 
   // What lies around a window is another tensor's.

@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "base/json_text.h"
 #include "base/mapped_file.h"
 
 namespace maru {
@@ -112,7 +113,7 @@ class Card {
 
  private:
   Error wrong(std::string_view field, std::string_view expected, const json& got) const {
-    return Error(fmt::format("{}: {}", where_, field), expected, got.dump());
+    return Error(fmt::format("{}: {}", where_, field), expected, json_text(got));
   }
 
   std::string where_;

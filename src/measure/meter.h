@@ -63,6 +63,7 @@ class Meter {
 
 struct MeterOptions {
   std::optional<int> gpu{};                // NVIDIA GPU that does the work; none: CUDA does not
+  std::string gpu_name = "";               // what CUDA calls it; empty: not known
   Worker worker = Worker::host;            // the chip that does the work, where gpu is none
   std::filesystem::path root = "/";        // of /sys, /proc and /dev; tests have their own
   std::string nvml = "libnvidia-ml.so.1";  // libraries that are opened

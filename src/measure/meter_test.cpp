@@ -122,6 +122,10 @@ TEST(Nvml, SaysWhyItIsNotThere) {
   EXPECT_NE(why.find("libnot-there.so"), std::string::npos);
   EXPECT_EQ(Nvml::open(3, maru::testing::fake_nvml(), why), nullptr);
   EXPECT_NE(why.find("no GPU 3"), std::string::npos);
+  EXPECT_NE(Nvml::open(0, maru::testing::fake_nvml(), why, "NVIDIA Test"), nullptr);
+  EXPECT_NE(Nvml::open(0, maru::testing::fake_nvml(), why, "NVIDIA Test MIG 1g.18gb"), nullptr);
+  EXPECT_EQ(Nvml::open(0, maru::testing::fake_nvml(), why, "NVIDIA Tester"), nullptr);
+  EXPECT_NE(why.find("CUDA_DEVICE_ORDER=PCI_BUS_ID"), std::string::npos);
   const Variable no_driver("FAKE_NVML_NO_DRIVER", "1");
   EXPECT_EQ(Nvml::open(0, maru::testing::fake_nvml(), why), nullptr);
   EXPECT_NE(why.find("status 9"), std::string::npos);

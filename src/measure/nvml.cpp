@@ -83,7 +83,8 @@ struct Nvml::State {
 Nvml::Nvml(std::unique_ptr<State> state) : state_(std::move(state)) {}
 Nvml::~Nvml() = default;
 
-std::unique_ptr<Nvml> Nvml::open(int gpu, const std::string& library, std::string& why) {
+std::unique_ptr<Nvml> Nvml::open(int gpu, const std::string& library, std::string& why,
+                                 const std::string& cuda_name) {
   auto state = std::make_unique<State>();
   state->library = ::dlopen(library.c_str(), RTLD_NOW | RTLD_LOCAL);
   if (state->library == nullptr) {
@@ -105,7 +106,16 @@ std::unique_ptr<Nvml> Nvml::open(int gpu, const std::string& library, std::strin
     why = fmt::format("no GPU {} (status {} of NVML)", gpu, status);
     return nullptr;
   }
-  return std::unique_ptr<Nvml>(new Nvml(std::move(state)));
+  std::unique_ptr<Nvml> opened(new Nvml(std::move(state)));
+  const std::string name = opened->name();
+  const bool is_it = cuda_name == name || cuda_name.starts_with(name + " MIG");  // a slice of it
+  if (!cuda_name.empty() && !name.empty() && !is_it) {
+    why = fmt::format(
+        "GPU {} is {} for NVML and {} for CUDA; CUDA_DEVICE_ORDER=PCI_BUS_ID makes both count alike",
+        gpu, name, cuda_name);
+    return nullptr;
+  }
+  return opened;
 }
 
 std::string Nvml::name() const {

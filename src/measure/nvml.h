@@ -13,8 +13,10 @@ namespace maru::measure {
 
 class Nvml {
  public:
-  // Null where there is no library, or no such GPU; `why` then says which.
-  static std::unique_ptr<Nvml> open(int gpu, const std::string& library, std::string& why);
+  // Null where there is no library, no such GPU, or another than the one that CUDA calls `cuda_name`:
+  // CUDA may count the fastest first, NVML counts along the bus. `why` then says which.
+  static std::unique_ptr<Nvml> open(int gpu, const std::string& library, std::string& why,
+                                    const std::string& cuda_name = "");
   ~Nvml();
   Nvml(const Nvml&) = delete;
   Nvml& operator=(const Nvml&) = delete;

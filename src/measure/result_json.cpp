@@ -6,6 +6,7 @@
 #include <type_traits>
 
 #include "base/error.h"
+#include "base/json_text.h"
 #include "base/mapped_file.h"
 
 namespace maru::measure {
@@ -82,10 +83,7 @@ class Reader {
 
  private:
   [[noreturn]] static void fail(const std::string& where, std::string_view expected, const Json& got) {
-    std::string text = got.dump(-1, ' ', false, Json::error_handler_t::replace);
-    constexpr std::size_t kLongest = 60;
-    if (text.size() > kLongest) text = text.substr(0, kLongest) + "...";
-    throw Error(where, expected, text, "the file as `maru bench --json` wrote it");
+    throw Error(where, expected, json_text(got), "the file as `maru bench --json` wrote it");
   }
 
   const Json& at(const char* key) const {
@@ -326,7 +324,7 @@ BenchResult result_from_json(std::string_view text, const std::string& name) {
   }
   if (!json.is_object() || !json.contains("format")) throw Error(name, wanted, "other JSON");
   if (json["format"] != kResultFormat)
-    throw Error(name, wanted, fmt::format("\"format\": {}", json["format"].dump()),
+    throw Error(name, wanted, fmt::format("\"format\": {}", json_text(json["format"])),
                 "the maru that wrote it");
   BenchResult result;
   Reader reader(json, name);

@@ -78,6 +78,7 @@ Operator lrn_operator() {
   add("across", {1, 32, 5, 6}, {5, 1e-4, 0.75, 1}, 100);
   add("across odd channels", {2, 19, 3, 4}, {5, 0.1, 0.75, 2}, 4);
   add("across 3", {2, 7, 4, 3}, {3, 1, 0.5, 1});
+  add("across without k", {1, 10, 3, 4}, {3, 5, 0.5, 0});
   add("across more than all channels", {1, 3, 2, 2}, {9, 0.5, 0.75, 1});
   add("across one pixel", {2, 16, 1, 1}, {});
   add("within", {1, 16, 7, 5}, {3, 0.5, 0.75, 1, Region::within});

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "base/json_text.h"
 #include "ops/operator.h"
 #include "ops/preprocess.h"
 
@@ -33,8 +34,7 @@ json to_json(const std::string& name, const TensorDesc& desc) {
 // ---- reading; every accessor names the field when it is not what it should be
 
 Error wrong(std::string_view field, std::string_view expected, const json& got) {
-  return Error(field, expected, got.dump(-1, ' ', true, json::error_handler_t::replace).substr(0, 60),
-               kAgain);
+  return Error(field, expected, json_text(got), kAgain);
 }
 
 const json& member(const json& in, const char* field) {

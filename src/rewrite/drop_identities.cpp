@@ -64,11 +64,14 @@ bool drop_results(Graph& graph, NodeId id) {
 // Lets an inner product read what a Flatten or Reshape reads, when it makes the same rows of it.
 bool read_through_reshape(Graph& graph, Node& node, RewriteLog& log) {
   const auto producer = graph.value(node.src[0]).producer;
-  if (!node.op.as<InnerProduct>() || !producer) return false;
+  const auto* product = node.op.as<InnerProduct>();
+  if (product == nullptr || !producer) return false;
   const Node& reshape = graph.node(*producer);
   if (!reshape.op.as<Reshape>() && !reshape.op.as<Flatten>()) return false;
   auto descs = graph.descs(node.src);
   descs[0] = graph.value(reshape.src[0]).desc;
+  const auto rank = static_cast<std::int64_t>(descs[0].shape.rank());
+  if (product->axis < -rank || product->axis >= rank) return false;  // the reshape has made it
   const auto params = node.op.params(Descs(descs).first(1));
   for (std::size_t i = 0; i < params.size(); ++i) {
     if (descs[i + 1].shape != params[i].shape) return false;

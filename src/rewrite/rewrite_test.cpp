@@ -100,13 +100,19 @@ TEST(DropIdentities, InnerProductReadsThroughFlatten) {
   b.output(b.add("rows", InnerProduct{5, 2}, {b.add("shaped", Reshape{{0, 4, 9}}, {data})}));
   // Other rows than the operand has: the reshape is needed.
   b.output(b.add("other", InnerProduct{5}, {b.add("pairs", Reshape{{4, -1}}, {data})}));
+  // An axis that the reshape makes.
+  const ValueId rows = b.input("rows in", {2, 12});
+  b.output(b.add("deep", InnerProduct{5, 2}, {b.add("made", Reshape{{0, 3, 4}}, {rows})}));
   EXPECT_EQ(after(b, drop_identities),
             "  input data: f32 2x4x3x3\n"
+            "  input rows in: f32 2x12\n"
             "  ip = inner_product(data, ip/weight, ip/bias) outputs=5: 2x5\n"
             "  rows = inner_product(data, rows/weight, rows/bias) outputs=5 axis=2: 2x4x5\n"
             "  pairs = reshape(data) dims=[4,-1]: 4x18\n"
             "  other = inner_product(pairs, other/weight, other/bias) outputs=5: 4x5\n"
-            "  output ip, rows, other\n");
+            "  made = reshape(rows in) dims=[0,3,4]: 2x3x4\n"
+            "  deep = inner_product(made, deep/weight, deep/bias) outputs=5 axis=2: 2x3x5\n"
+            "  output ip, rows, other, deep\n");
 }
 
 TEST(FoldAffine, BehindConv) {

@@ -361,6 +361,9 @@ class Classify(Case):
         self.bad(1, "classify", photo, "--model", copy, says=["tiny.caffemodel"])
         (copy / "model.json").write_text('{"name": ')
         self.bad(1, "classify", photo, "--model", copy, says=["model.json"])
+        deep = "[" * 400000 + "]" * 400000
+        (copy / "model.json").write_text(f'{{"preprocessing": {deep}}}')
+        self.bad(1, "classify", photo, "--model", copy, says=["model.json", "got a list of 1"])
 
     def test_without_labels(self):
         copy = self.copy_of_tiny()

@@ -179,10 +179,11 @@ class Run {
           fmt::format("the GPU's clock, temperature and memory are n/a: {}", hidden));
     MeterOptions options;
     options.gpu = gpu_;
+    options.gpu_name = gpu_name(result_.device_description);
     options.worker = worker_of(device);
     if (gpu_) {
       std::string why;
-      nvml_ = Nvml::open(*gpu_, options.nvml, why);
+      nvml_ = Nvml::open(*gpu_, options.nvml, why, options.gpu_name);
       if (!nvml_) result_.notes.push_back("the GPU's clock, temperature and memory are n/a: " + why);
     }
     result_.machine = machine_facts(nvml_.get());

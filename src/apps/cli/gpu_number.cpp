@@ -33,4 +33,9 @@ std::optional<int> gpu_number(std::string_view device, const char* visible) {
   }
 }
 
+std::string gpu_name(std::string_view description) {
+  const std::size_t end = description.find(", compute capability ");
+  return std::string(end == std::string_view::npos ? "" : description.substr(0, end));
+}
+
 }  // namespace maru::cli

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <optional>
+#include <string>
 #include <string_view>
 
 namespace maru::cli {
@@ -10,5 +11,7 @@ namespace maru::cli {
 // chooses and renumbers GPUs, or null. Nothing where the device is no NVIDIA GPU, or where the list has
 // no number for it: identifiers of GPUs and of their slices (GPU-..., MIG-...) tell none.
 std::optional<int> gpu_number(std::string_view device, const char* visible);
+// What CUDA calls it, of the description of a device of that backend; empty where it is of another.
+std::string gpu_name(std::string_view description);
 
 }  // namespace maru::cli

@@ -28,5 +28,10 @@ TEST(GpuNumber, IsNotToldByIdentifiers) {
   EXPECT_EQ(gpu_number("cuda", "1,GPU-8932f937"), 1);
 }
 
+TEST(GpuName, IsWhatCudaCallsIt) {
+  EXPECT_EQ(gpu_name("NVIDIA H200, compute capability 9.0, 139 GiB, memory of its own"), "NVIDIA H200");
+  EXPECT_EQ(gpu_name("AMD EPYC, 2 threads, blocks of 8 channels; oneDNN 2.6.3"), "");
+}
+
 }  // namespace
 }  // namespace maru::cli

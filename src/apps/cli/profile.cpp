@@ -145,7 +145,9 @@ class Profile final : public Verb {
       Progress bar(static_cast<std::size_t>(runs_));
       std::string why;
       const auto gpu = gpu_number(result.device, std::getenv("CUDA_VISIBLE_DEVICES"));
-      const auto nvml = gpu ? measure::Nvml::open(*gpu, measure::MeterOptions().nvml, why) : nullptr;
+      const auto nvml = gpu ? measure::Nvml::open(*gpu, measure::MeterOptions().nvml, why,
+                                                  gpu_name(result.device_description))
+                            : nullptr;
       result.machine = measure::machine_facts(nvml.get());
       measure::MachineWatch watch(nvml.get());
       watch.start();
@@ -267,6 +269,7 @@ class Profile final : public Verb {
     }
     measure::MeterOptions options;
     options.gpu = gpu_number(result.device, std::getenv("CUDA_VISIBLE_DEVICES"));
+    options.gpu_name = gpu_name(result.device_description);
     options.worker = worker;
     auto meter = measure::open_meter(meter_, options, result.meter_absences);
     if (meter != nullptr) result.meter = meter->facts();

@@ -29,7 +29,8 @@ Figure figure(const Json& json) {
       figure.low > 0 ? std::sqrt(figure.low * figure.high) : (figure.low + figure.high) / 2;
   figure.expected = known ? json.at("value").get<double>() : middle;
   if (!(figure.low <= figure.expected && figure.expected <= figure.high && figure.low >= 0))
-    throw Error("range", "a value within its range", json.dump());
+    throw Error("range", "a value within its range",
+                fmt::format("{} to {}, {}", figure.low, figure.high, figure.expected));
   return figure;
 }
 

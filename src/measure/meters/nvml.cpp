@@ -85,7 +85,7 @@ class NvmlMeter : public Meter {
 std::unique_ptr<Meter> open_nvml(const MeterOptions& options) {
   const int gpu = options.gpu.value_or(0);
   std::string why;
-  auto nvml = Nvml::open(gpu, options.nvml, why);
+  auto nvml = Nvml::open(gpu, options.nvml, why, options.gpu_name);
   if (!nvml)
     throw Error(
         "meter nvml", fmt::format("GPU {} through {}", gpu, options.nvml), why,

@@ -5,7 +5,7 @@
 #define APPLY_scale(x) ((x) * A)
 #define APPLY_affine(x) ((x) * A + B)
 #define APPLY_bias(x) ((x) + A)
-#define APPLY_prelu(x) (fmax(x, 0.0f) + A * fmin(x, 0.0f))
+#define APPLY_prelu(x) select(A * (x), x, (x) > 0.0f)
 // Mean and variance are sums; `factor` says of how much.
 #define APPLY_batch_norm(x) (((x)-A * inverse) / sqrt(B * inverse + epsilon))
 

@@ -82,7 +82,7 @@ static void write_some(floatv value, int count, __global stored* pointer) {
 #define ACTIVATE_none(x, alpha, scale, shift) (x)
 #define ACTIVATE_relu(x, alpha, scale, shift) select((alpha) * (x), x, (x) > 0.0f)
 #define ACTIVATE_relu0(x, alpha, scale, shift) fmax(x, 0.0f)
-#define ACTIVATE_elu(x, alpha, scale, shift) (fmax(x, 0.0f) + (alpha) * expm1(fmin(x, 0.0f)))
+#define ACTIVATE_elu(x, alpha, scale, shift) select((alpha) * expm1(x), x, (x) > 0.0f)
 #define ACTIVATE_sigmoid(x, alpha, scale, shift) (1.0f / (1.0f + exp(-(x))))
 #define ACTIVATE_tanh(x, alpha, scale, shift) tanh(x)
 #define ACTIVATE_power(x, alpha, scale, shift) pow((shift) + (scale) * (x), (ACTIVATED)(alpha))

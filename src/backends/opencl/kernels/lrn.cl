@@ -43,7 +43,8 @@ MARU_KERNEL lrn(__global const stored* src, ulong src_offset, __global stored* d
   floatv sum = (floatv)(0.0f);
 #pragma unroll
   for (int i = 0; i < SIZE; ++i) sum += LOADV(0, squares + V - SIZE / 2 + i);
-  WRITEV(value * POWER(k + weight * sum, beta), at, dst);
+  // Beside the channels 0 times an infinite power would be no number, where k is 0.
+  WRITEV(only_channels(value * POWER(k + weight * sum, beta), first, channels), at, dst);
 }
 
 #else

@@ -20,7 +20,7 @@ MARU_KERNEL pool(__global const stored* src, ulong src_offset, __global stored* 
 #ifdef MAXIMUM
   real result = (real)(-INFINITY);
   for (int y = first_row; y < rows; ++y) {
-    for (int x = first_column; x < columns; ++x) result = max(result, LOAD(y * width + x, src));
+    for (int x = first_column; x < columns; ++x) result = fmax(result, LOAD(y * width + x, src));
   }
 #else
   real result = (real)(0.0f);
