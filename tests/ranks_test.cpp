@@ -10,6 +10,7 @@
 #include "device/registry.h"
 #include "ranks/communicator.h"
 #include "tests/devices.h"
+#include "tests/files.h"
 #include "tests/paths.h"
 #include "tests/processes.h"
 #include "tests/ranks_training.h"
@@ -56,13 +57,6 @@ bool has_nccl() {
 
 class RanksTraining : public ::testing::Test {
  protected:
-  void SetUp() override {
-    std::string folder = ::testing::TempDir() + "maru_ranks_XXXXXX";
-    ASSERT_NE(::mkdtemp(folder.data()), nullptr);
-    folder_ = folder;
-  }
-  void TearDown() override { std::filesystem::remove_all(folder_); }
-
   // As torchrun says it.
   void start(const std::string& scenario, int rank, int ranks) {
     std::map<std::string, std::string> environment{{"RANK", std::to_string(rank)},
@@ -81,8 +75,8 @@ class RanksTraining : public ::testing::Test {
   void start(const std::string& scenario, std::map<std::string, std::string> environment) {
     environment["MASTER_PORT"] = std::to_string(port_);
     processes_.emplace_back(
-        std::vector<std::string>{testing::rank_program(), scenario, folder_.string(), device_},
-        environment, folder_ / ("errors" + std::to_string(processes_.size())));
+        std::vector<std::string>{testing::rank_program(), scenario, folder_.path().string(), device_},
+        environment, folder_.path("errors" + std::to_string(processes_.size())).string());
   }
   void start_all(const std::string& scenario, int ranks) {
     for (int rank = 0; rank < ranks; ++rank) start(scenario, rank, ranks);
@@ -94,7 +88,7 @@ class RanksTraining : public ::testing::Test {
   std::string said(std::size_t rank) const { return processes_[rank].errors(); }
 
   std::vector<float> states(int rank) const {
-    const std::filesystem::path path = folder_ / std::to_string(rank);
+    const std::filesystem::path path = folder_.path(std::to_string(rank));
     std::vector<float> values(std::filesystem::file_size(path) / sizeof(float));
     std::ifstream file(path, std::ios::binary);
     file.read(reinterpret_cast<char*>(values.data()),
@@ -104,7 +98,7 @@ class RanksTraining : public ::testing::Test {
 
   void compare_with_one_process(int ranks, std::int64_t passes);
 
-  std::filesystem::path folder_;
+  testing::Folder folder_;
   std::string device_ = "cpu";
   int port_ = testing::free_port();
   std::vector<Process> processes_;

@@ -188,7 +188,7 @@ constexpr const char* kPi5Output = R"(   3V3_SYS_A current(1)=0.10000000A
       BATT_V volt(25)=0.00683760V
 )";
 
-class Pi5 : public testing::Test {
+class Pi5 : public ::testing::Test {
  protected:
   Pi5() {
     tree.write("proc/device-tree/model", text({"Raspberry Pi 5 Model B Rev 1.0"}));

@@ -2,32 +2,21 @@
 // meters share. Owns the folder; one thread.
 #pragma once
 
-#include <maru/error.h>
-
 #include <cstdlib>
 #include <filesystem>
-#include <fstream>
-#include <functional>
 #include <string>
+
+#include "tests/files.h"
 
 namespace maru::measure {
 
 class TestTree {
  public:
-  TestTree() {
-    std::string name = (std::filesystem::temp_directory_path() / "maru-meter-XXXXXX").string();
-    root_ = ::mkdtemp(name.data());
-  }
-  ~TestTree() { std::filesystem::remove_all(root_); }
-  TestTree(const TestTree&) = delete;
-  TestTree& operator=(const TestTree&) = delete;
-
-  const std::filesystem::path& root() const { return root_; }
+  std::filesystem::path root() const { return folder_.path(); }
   void write(const std::filesystem::path& path, std::string_view text) {
-    std::filesystem::create_directories((root_ / path).parent_path());
-    std::ofstream(root_ / path) << text;
+    folder_.write(path.string(), text);
   }
-  void remove(const std::filesystem::path& path) { std::filesystem::remove_all(root_ / path); }
+  void remove(const std::filesystem::path& path) { std::filesystem::remove_all(root() / path); }
 
   // A domain of the kernel's powercap: "intel-rapl:0".
   void add_domain(const std::string& zone, const std::string& name, std::uint64_t microjoules,
@@ -43,7 +32,7 @@ class TestTree {
   }
 
  private:
-  std::filesystem::path root_;
+  testing::Folder folder_;
 };
 
 // A variable of the environment, while it lives.
@@ -64,14 +53,6 @@ class Variable {
   bool was_set_ = false;
 };
 
-// The text of the Error that it throws; "no error" where it throws none.
-inline std::string error_of(const std::function<void()>& work) {
-  try {
-    work();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "no error";
-}
+using testing::error_of;
 
 }  // namespace maru::measure
