@@ -131,6 +131,43 @@ TEST_F(CombinedLaunches, WorkspacesOfBranchesLieApart) {
   EXPECT_EQ(workspace("l1"), workspace("l2")) << "one follows the other";
 }
 
+// As what is computed again when training: chains that begin with what is there from the start, and of
+// which the next is wanted when the one before has been used. All of them could run at once.
+Graph chains(int count, int length) {
+  testing::SmallNet net({1, 3, 8, 8});
+  std::string sum;
+  for (int c = 0; c < count; ++c) {
+    std::string at = "data";
+    for (int i = 0; i < length; ++i) {
+      const std::string name = fmt::format("chain{}/{}", c, i);
+      net.add(name, testing::small_conv(3), {at});
+      at = name;
+    }
+    const std::string next = fmt::format("sum{}", c);
+    if (c > 0) net.add(next, Eltwise{}, {sum, at});
+    sum = c > 0 ? next : at;
+  }
+  net.output(sum);
+  return net.graph;
+}
+
+TEST_F(CombinedLaunches, WhatIsFarApartSharesBytes) {
+  Planned many = plan(chains(8, 20));
+  EXPECT_EQ(plan(chains(16, 20)).plan.arena_bytes(), many.plan.arena_bytes());
+  EXPECT_GT(plan(chains(4, 3)).plan.arena_bytes(), plan(chains(2, 3)).plan.arena_bytes())
+      << "short chains are near each other, and may run at once";
+
+  const Weights weights = pack_weights(many, devices_);
+  Executor executor(many.plan, devices_, weights);
+  const std::vector<float> first = run(executor, many.plan);
+  combining_.combining = false;
+  Planned ordered = plan(chains(8, 20));
+  const Weights same = pack_weights(ordered, devices_);
+  Executor one_by_one(ordered.plan, devices_, same);
+  EXPECT_EQ(first, run(one_by_one, ordered.plan));
+  for (int i = 0; i < 10; ++i) EXPECT_EQ(run(executor, many.plan), first);
+}
+
 TEST_F(CombinedLaunches, RowsAreOneLaunchThatIsMadeOnce) {
   Planned planned = plan(branches());
   const Weights weights = pack_weights(planned, devices_);

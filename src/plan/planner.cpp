@@ -272,13 +272,14 @@ class Planner {
         touching.push_back({i});
         offsets.push_back(&workspace_of_[i].offset);
       }
-      // Of blocks that are needed at different steps, whether some of these may run at once.
+      // Of blocks that are needed at different steps, whether some of these should run at once.
       const auto may_meet = [&](std::size_t a, std::size_t b) {
         const bool a_is_first = used[a].last < used[b].first;
         const auto &earlier = touching[a_is_first ? a : b], &later = touching[a_is_first ? b : a];
         return !std::ranges::all_of(later, [&](std::size_t step) {
-          return std::ranges::all_of(earlier,
-                                     [&](std::size_t before) { return order.precedes(before, step); });
+          return std::ranges::all_of(earlier, [&](std::size_t before) {
+            return before + kFarApart <= step || order.precedes(before, step);
+          });
         });
       };
       plan_.regions[r].bytes =
