@@ -6,7 +6,7 @@
 #include "base/error.h"
 #include "device/registry.h"
 #include "measure/probe.h"
-#include "ops/preprocess.h"
+#include "rewrite/photos.h"
 
 namespace maru {
 namespace {
@@ -91,28 +91,17 @@ void ask_for(Graph& graph, std::span<const std::string> names) {
   }
 }
 
-// Puts a Preprocess node in front: the network's input becomes its result.
 void take_photos(Graph& graph, const Preprocessing& preprocessing) {
   if (graph.inputs.size() != 1) {
     throw Error(graph.name, "a network with one input, for photos",
                 fmt::format("{} inputs", graph.inputs.size()), "`maru run`, which takes tensors");
   }
-  const ValueId input = graph.inputs[0];
-  const std::string name = graph.value(input).name;
-  const Shape shape = graph.value(input).desc.shape;
-  if (shape.rank() != 4 || shape[1] != 3) {
-    throw Error(graph.name, "an input of N x 3 x height x width, for photos", shape.str(),
-                "`maru run`, which takes tensors");
+  const Shape& shape = graph.value(graph.inputs[0]).desc.shape;
+  if (shape.rank() != 4 || (shape[1] != 3 && shape[1] != 1)) {
+    throw Error(graph.name, "an input of N x 3 x height x width, or N x 1 in grey, for photos",
+                shape.str(), "`maru run`, which takes tensors");
   }
-  graph.inputs.clear();
-  const ValueId pixels =
-      graph.add_input(name + ".pixels", {DType::u8, {shape[0], kFirstPhotoBytes}, Layout::plain()});
-  const ValueId frames =
-      graph.add_input(name + ".frames", {DType::i32, {shape[0], 4}, Layout::plain()});
-  const NodeId node = graph.add_node("preprocess", Preprocess{shape[2], shape[3], preprocessing},
-                                     {pixels, frames}, {name});
-  graph.replace_uses(input, graph.node(node).dst[0]);
-  graph.tidy();
+  take_photos(graph, graph.inputs[0], kFirstPhotoBytes, preprocessing);
 }
 
 std::int64_t batch_of(const Graph& graph) {

@@ -39,7 +39,7 @@ Offered offered_by(const Model::State& state);
 
 // Makes these values outputs, too. Throws Error for a name that is none.
 void ask_for(Graph& graph, std::span<const std::string> names);
-// Puts a Preprocess node in front: the network's input becomes its result. Throws Error for a network
+// Puts what takes photos in front of the network's input (rewrite/photos.h). Throws Error for a network
 // that does not take photos.
 void take_photos(Graph& graph, const Preprocessing& preprocessing);
 // Of the first output: images, and classes of each; 0 where it has one axis or none.

@@ -70,10 +70,6 @@ float factor(double strength, Draws& draws) {
 constexpr int kHalf = 1 << 15;
 constexpr int kRed = 19595, kGreen = 38470, kBlue = 7471;  // 0.299, 0.587, 0.114; their sum is 1 << 16
 
-int grey(const std::uint8_t* pixel) {
-  return (kRed * pixel[0] + kGreen * pixel[1] + kBlue * pixel[2] + kHalf) >> 16;
-}
-
 std::int32_t fixed(float value) { return static_cast<std::int32_t>(std::lround(value * 65536.0F)); }
 
 std::uint8_t level(std::int32_t value) {
@@ -106,14 +102,14 @@ void apply_table(PixelView photo, const std::array<std::uint8_t, 256>& table) {
 void saturate(PixelView photo, float f) {
   const std::int32_t weight = fixed(f);
   each_pixel(photo, [&](std::uint8_t* pixel) {
-    const std::int32_t rest = grey(pixel) * (65536 - weight);
+    const std::int32_t rest = grey_of(pixel) * (65536 - weight);
     for (int c = 0; c < 3; ++c) pixel[c] = level(pixel[c] * weight + rest);
   });
 }
 
 int mean_grey(PixelView photo) {
   std::int64_t sum = 0;
-  each_pixel(photo, [&](const std::uint8_t* pixel) { sum += grey(pixel); });
+  each_pixel(photo, [&](const std::uint8_t* pixel) { sum += grey_of(pixel); });
   const std::int64_t count = std::int64_t{photo.width} * photo.height;
   return static_cast<int>((sum + count / 2) / count);
 }
@@ -124,6 +120,10 @@ ConstPixelView part_of(ConstPixelView photo, const CropRect& part) {
 }
 
 }  // namespace
+
+int grey_of(const std::uint8_t* rgb) {
+  return (kRed * rgb[0] + kGreen * rgb[1] + kBlue * rgb[2] + kHalf) >> 16;
+}
 
 void require_valid(const Augment& a) {
   const auto side = [](std::int64_t pixels) { return pixels >= 1 && pixels <= kMostPixels; };

@@ -66,6 +66,9 @@ struct Augmented {
 Augmented draw_augmented(const Augment& augment, int height, int width, std::uint64_t seed,
                          std::uint64_t position);
 
+// Of red, green and blue: 0.299 R + 0.587 G + 0.114 B (ITU-R BT.601), rounded, on every machine alike.
+int grey_of(const std::uint8_t* rgb);
+
 // Memory that augment_photo keeps from photo to photo. For one thread at a time.
 struct AugmentScratch {
   std::vector<std::uint8_t> resized;

@@ -57,13 +57,19 @@ void require_valid(const LoaderOptions& options) {
     const auto address = reinterpret_cast<std::uintptr_t>(buffer.data());
     require(address % kAlignment == 0, "memory", "buffers aligned to 16 bytes", address);
   }
+  if (options.floats) {
+    const int channels = options.floats->channels;
+    require(channels == 1 || channels == 3, "channels", "1 or 3", channels);
+  }
   if (options.floats && options.floats->mean != nullptr) {
     const MeanImage& mean = *options.floats->mean;
     require(options.floats->bgr, "bgr", "true, with a mean image", "false");
-    require(mean.channels == 3, "mean image", "3 channels", mean.channels);
-    require(mean.height >= 1 && mean.width >= 1 &&
-                static_cast<std::int64_t>(mean.values.size()) == 3 * mean.height * mean.width,
-            "mean image", "channels x height x width values", mean.values.size());
+    require(mean.channels == options.floats->channels, "mean image",
+            fmt::format("{} channels", options.floats->channels), mean.channels);
+    require(
+        mean.height >= 1 && mean.width >= 1 &&
+            static_cast<std::int64_t>(mean.values.size()) == mean.channels * mean.height * mean.width,
+        "mean image", "channels x height x width values", mean.values.size());
   }
 }
 
@@ -301,10 +307,9 @@ std::int64_t Loader::photo_bytes(const Augment& augment) {
 }
 
 std::int64_t Loader::batch_bytes(const LoaderOptions& options) {
-  const Augment& augment = options.augment;
-  return options.batch *
-         (options.floats ? augment.height * augment.width * 3 * static_cast<std::int64_t>(sizeof(float))
-                         : photo_bytes(augment));
+  if (!options.floats) return options.batch * photo_bytes(options.augment);
+  return options.batch * options.floats->channels * options.augment.height * options.augment.width *
+         static_cast<std::int64_t>(sizeof(float));
 }
 
 }  // namespace maru

@@ -32,6 +32,7 @@ struct FloatInput {
   std::array<float, 3> mean_values{};  // without an image: of the output's channels
   float scale = 1;                     // (level - mean) * scale
   bool bgr = true;                     // the output's channels; with an image always
+  int channels = 3;                    // or 1, grey_of(pixel)
 };
 
 struct LoaderOptions {

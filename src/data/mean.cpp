@@ -23,22 +23,21 @@ constexpr std::uint32_t kNum = 1, kChannels = 2, kHeight = 3, kWidth = 4, kData 
                         kDoubleData = 8, kDims = 1;
 constexpr std::int64_t kMostSide = std::int64_t{1} << 15;
 
+struct Extents {
+  int channels = 3;
+  std::int64_t height = 0, width = 0;
+};
+
 // Of the first photo that can be read.
-void find_size(const DataSet& data, std::int64_t& height, std::int64_t& width) {
+Extents first_extents(const DataSet& data) {
   std::vector<std::byte> scratch;
   std::optional<Error> last;
   for (std::int64_t i = 0; i < data.size(); ++i) {
     try {
       const StoredPhoto photo = data.read(i, scratch);
-      if (photo.channels != 0) {
-        height = photo.height;
-        width = photo.width;
-      } else {
-        const ImageInfo info = probe_image(photo.bytes, data.name(i));
-        height = info.height;
-        width = info.width;
-      }
-      return;
+      if (photo.channels != 0) return {photo.channels, photo.height, photo.width};
+      const ImageInfo info = probe_image(photo.bytes, data.name(i));
+      return {3, info.height, info.width};
     } catch (const Error& error) {
       last = error;
     }
@@ -64,8 +63,10 @@ MeanImage compute_mean(const std::shared_ptr<const DataSet>& data, const MeanOpt
   Augment& size = how.augment;
   size.height = options.height;
   size.width = options.width;
+  const Extents first = first_extents(*data);
   if (options.height == 0 && options.width == 0) {
-    find_size(*data, size.height, size.width);
+    size.height = first.height;
+    size.width = first.width;
   } else {
     size.new_height = options.height;
     size.new_width = options.width;
@@ -75,8 +76,10 @@ MeanImage compute_mean(const std::shared_ptr<const DataSet>& data, const MeanOpt
   how.repeat = false;
   how.report = options.report;
   how.floats = FloatInput{};
+  how.floats->channels = options.channels != 0 ? options.channels : first.channels;
 
   MeanImage mean;
+  mean.channels = how.floats->channels;
   mean.height = size.height;
   mean.width = size.width;
   const auto values = static_cast<std::size_t>(mean.channels * mean.height * mean.width);

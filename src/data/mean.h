@@ -15,7 +15,7 @@ namespace maru {
 
 struct MeanImage {
   std::int64_t channels = 3, height = 0, width = 0;
-  std::vector<float> values;  // channels x height x width, levels of 0..255; blue, green, red
+  std::vector<float> values;  // channels x height x width, levels of 0..255; blue, green, red; or grey
 
   float at(std::int64_t c, std::int64_t y, std::int64_t x) const {
     return values[static_cast<std::size_t>((c * height + y) * width + x)];
@@ -28,6 +28,7 @@ std::vector<double> channel_means(const MeanImage& mean);
 
 struct MeanOptions {
   std::int64_t height = 0, width = 0;  // photos are resized to this; 0: all must be as the first is
+  int channels = 0;                    // 3, or 1 for grey; 0: as the first has, but files have 3
   int threads = 0;                     // 0: as many as the machine has
   // A photo that cannot be read, and is left out of the mean; called once for each, from any thread,
   // one at a time.

@@ -130,15 +130,15 @@ void SampleMaker::to_floats(const Augmented& how, ConstPixelView photo, std::int
                 fmt::format("{} x {}", how.resized_width, how.resized_height),
                 "new_height and new_width of the mean's size");
   }
-  for (int c = 0; c < 3; ++c) {
+  for (int c = 0; c < floats.channels; ++c) {
     const int channel = floats.bgr ? 2 - c : c;
     for (int y = 0; y < height; ++y, dst += width) {
-      const std::uint8_t* src = photo.row(y) + channel;
-      for (int x = 0; x < width; ++x) {
+      const std::uint8_t* src = photo.row(y);
+      for (int x = 0; x < width; ++x, src += 3) {
         const float subtracted = mean != nullptr ? mean->at(c, how.part.y + y, how.part.x + x)
                                                  : floats.mean_values[static_cast<std::size_t>(c)];
-        dst[how.mirror ? width - 1 - x : x] =
-            (static_cast<float>(src[3 * static_cast<std::ptrdiff_t>(x)]) - subtracted) * floats.scale;
+        const int level = floats.channels == 1 ? grey_of(src) : src[channel];
+        dst[how.mirror ? width - 1 - x : x] = (static_cast<float>(level) - subtracted) * floats.scale;
       }
     }
   }

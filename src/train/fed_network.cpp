@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "ops/loss.h"
+#include "rewrite/photos.h"
 #include "vision/image.h"
 
 namespace maru {
@@ -39,26 +40,22 @@ DataSource source_of(const CaffeData& layer, const CaffeNet& net, const FeedOpti
   return source;
 }
 
-// Of the first photo: what a data layer without a size of its own gives.
-Shape shape_of_first(const DataSet& data, const CaffeData& layer) {
+// C x H x W of what the data layer gives; what it does not say itself, the first photo does. As in
+// Caffe, a plain Datum has its own channels, and what must be decoded is in colour unless the layer
+// wants it in grey.
+Shape shape_given(const CaffeNet& net, const FeedOptions& options, const CaffeData& layer) {
+  std::int64_t channels = layer.is_color ? 3 : 1, height = layer.new_height, width = layer.new_width;
+  if (layer.crop > 0) height = width = layer.crop;
+  const bool has_own_channels = layer.type == "Data" && layer.is_color && !layer.force_color;
+  if (height > 0 && !has_own_channels) return {channels, height, width};
+  const auto data = open_data_set(source_of(layer, net, options));
   std::vector<std::byte> scratch;
-  const StoredPhoto photo = data.read(0, scratch);
-  std::int64_t height = photo.height, width = photo.width;
-  if (photo.channels == 0) {
-    const ImageInfo info = probe_image(photo.bytes, data.name(0));
-    height = info.height;
-    width = info.width;
-  }
-  return {layer.is_color ? 3 : 1, height, width};
-}
-
-// Caffe's layer gives as many channels as a Datum has.
-void require_colour(const DataSet& data, const CaffeData& layer) {
-  if (layer.type != "Data") return;
-  std::vector<std::byte> scratch;
-  if (const StoredPhoto photo = data.read(0, scratch); photo.channels == 1)
-    throw Error(data.name(0), "photos of three channels", "one",
-                "the photos as a list (ImageData), where grey becomes three equal channels");
+  const StoredPhoto photo = data->read(0, scratch);
+  if (photo.channels == 1 && has_own_channels) channels = 1;
+  if (height > 0) return {channels, height, width};
+  if (photo.channels > 0) return {channels, photo.height, photo.width};
+  const ImageInfo info = probe_image(photo.bytes, data->name(0));
+  return {channels, info.height, info.width};
 }
 
 const CaffeData& only_data_layer(const Imported& imported, const CaffeNet& net) {
@@ -103,31 +100,25 @@ std::vector<float> means_of(const CaffeData& layer) {
   return {layer.mean_values.begin(), layer.mean_values.end()};
 }
 
-FloatInput floats_of(const CaffeData& layer, const CaffeNet& net) {
+FloatInput floats_of(const CaffeData& layer, const CaffeNet& net, std::int64_t channels) {
   FloatInput floats;
-  floats.mean = std::make_shared<const MeanImage>(read_binaryproto(found(layer.mean_file, net)));
+  const std::string file = found(layer.mean_file, net);
+  floats.mean = std::make_shared<const MeanImage>(read_binaryproto(file));
+  if (floats.mean->channels != channels) {
+    throw Error(file, fmt::format("a mean image of as many channels as the data has, {}", channels),
+                fmt::format("{}", floats.mean->channels), "maru mean, of these photos");
+  }
+  floats.channels = static_cast<int>(channels);
   floats.scale = static_cast<float>(layer.scale);
   return floats;
 }
 
-// Photos in front of the network: its input becomes the result of a Preprocess node.
-void take_photos(FedNetwork& network, const CaffeData& layer, ValueId input) {
-  Graph& graph = network.imported.graph;
-  const Shape shape = graph.value(input).desc.shape;
-  const std::int64_t room = Loader::photo_bytes(network.loader.augment);
-  network.pixels = layer.data_top + ".pixels";
-  network.frames = layer.data_top + ".frames";
-  std::erase(graph.inputs, input);
-  const ValueId pixels =
-      graph.add_input(network.pixels, {DType::u8, {shape[0], room}, Layout::plain()});
-  const ValueId frames = graph.add_input(network.frames, {DType::i32, {shape[0], 4}, Layout::plain()});
+// As the data layer changes levels.
+Preprocessing preprocessing_of(const CaffeData& layer) {
   Preprocessing how;
   how.mean = means_of(layer);
   how.scale = static_cast<float>(layer.scale);
-  const NodeId node = graph.add_node("preprocess", Preprocess{shape[2], shape[3], how},
-                                     {pixels, frames}, {layer.data_top});
-  graph.replace_uses(input, graph.node(node).dst[0]);
-  graph.tidy();
+  return how;
 }
 
 }  // namespace
@@ -149,10 +140,7 @@ FedNetwork load_fed_network(const CaffeNet& net, const BeginningWeights& weights
   caffe.batch = batch;
   caffe.fill = weights.fill;
   caffe.seed = weights.seed;
-  caffe.data_shape = [&](const CaffeData& layer) -> Shape {
-    if (layer.crop > 0 || layer.new_height > 0) return {};
-    return shape_of_first(*open_data_set(source_of(layer, net, options)), layer);
-  };
+  caffe.data_shape = [&](const CaffeData& layer) { return shape_given(net, options, layer); };
   std::optional<fs::path> first;
   if (!weights.files.empty()) {
     first = weights.files.front();
@@ -163,8 +151,8 @@ FedNetwork load_fed_network(const CaffeNet& net, const BeginningWeights& weights
   Graph& graph = network.imported.graph;
   const ValueId input = graph.require(layer.data_top);
   const Shape shape = graph.value(input).desc.shape;
-  if (!layer.is_color || layer.force_gray || shape.rank() != 4 || shape[1] != 3)
-    throw Error(layer.where, "photos in colour, N x 3 x height x width", shape.str());
+  if (shape.rank() != 4 || (shape[1] != 3 && shape[1] != 1))
+    throw Error(layer.where, "photos, N x 3 x height x width, or N x 1 in grey", shape.str());
   // Nobody reads the labels of a network that only gives scores.
   const std::optional<ValueId> label =
       layer.label_top.empty() ? std::nullopt : graph.find(layer.label_top);
@@ -174,7 +162,6 @@ FedNetwork load_fed_network(const CaffeNet& net, const BeginningWeights& weights
   tell_labels(source, graph, network.label);
   network.source = source.path;
   network.data = open_data_set(source);
-  require_colour(*network.data, layer);
 
   LoaderOptions& loader = network.loader;
   loader.batch = shape[0];
@@ -186,9 +173,12 @@ FedNetwork load_fed_network(const CaffeNet& net, const BeginningWeights& weights
   loader.report = options.report;
   loader.repeat = net.phase == "TRAIN";
   if (layer.mean_file.empty()) {
-    take_photos(network, layer, input);
+    const PhotoInputs photos =
+        take_photos(graph, input, Loader::photo_bytes(loader.augment), preprocessing_of(layer));
+    network.pixels = photos.pixels;
+    network.frames = photos.frames;
   } else {
-    loader.floats = floats_of(layer, net);
+    loader.floats = floats_of(layer, net, shape[1]);
     network.floats = layer.data_top;
   }
   return network;

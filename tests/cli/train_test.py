@@ -241,6 +241,42 @@ class Train(TrainCase):
         # Resized in bytes beforehand or by the device: levels may differ by one.
         self.assertAlmostEqual(figures[0]["loss"], figures[1]["loss"], delta=0.05)
 
+    def test_grey_photos(self):
+        """Caffe's LeNet, smaller: one channel, trained, tested and asked for pictures with colours."""
+        numbers, lines = random.Random(3), []
+        for i in range(60):
+            label = i % 2  # stripes that lie, and that stand
+            pixels = bytes(max(0, min(255, (200 if (x, y)[1 - label] // 2 % 2 else 50) + numbers.randint(-40, 40)))
+                           for y in range(14) for x in range(14))
+            (self.dir / f"{i}.pgm").write_bytes(b"P5\n14 14\n255\n" + pixels)
+            lines.append(f"{i}.pgm {label}\n")
+        (self.dir / "list.txt").write_text("".join(lines))
+        data = f"""layer {{ name: "d" type: "ImageData" top: "data" top: "label" transform_param {{ scale: 0.00390625 }}
+          image_data_param {{ source: "{self.dir / "list.txt"}" batch_size: 10 is_color: false }} }}
+        """
+        layers = """layer { name: "conv1" type: "Convolution" bottom: "data" top: "conv1"
+          convolution_param { num_output: 4 kernel_size: 5 weight_filler { type: "xavier" } } }
+        layer { name: "pool1" type: "Pooling" bottom: "conv1" top: "pool1" pooling_param { pool: MAX kernel_size: 2 stride: 2 } }
+        layer { name: "ip" type: "InnerProduct" bottom: "pool1" top: "ip"
+          inner_product_param { num_output: 2 weight_filler { type: "xavier" } } }
+        """
+        solver = self.solver("grey", kind="momentum: 0.9", iterations=60, snapshot=0)
+        (self.dir / "grey_net.prototxt").write_text(data + layers + LOSSES)
+        found = json.loads(self.run_train(solver, "--json"))
+        self.assertEqual(found["tests"][-1]["figures"]["top-1"], 1)
+        deploy = self.dir / "deploy.prototxt"
+        deploy.write_text('layer { name: "d" type: "Input" top: "data" input_param { shape { dim: 1 dim: 1 dim: 14 dim: 14 } } }\n'
+                          + layers + 'layer { name: "prob" type: "Softmax" bottom: "ip" top: "prob" }\n')
+        weights = self.snapshot("grey", 60)[0]
+        model = ["--model", deploy, "--weights", weights, "--mean", 0, "--scale", 0.00390625]
+        tested = json.loads(self.good("test", *model, "--data", self.dir / "list.txt", "--top", 1, "--json"))
+        self.assertEqual((tested["photos"], tested["top"]["1"]), (60, 1))
+        # Blue and yellow are as dark and as light as these stripes.
+        stripes = b"".join((b"\xff\xff\x00" if y // 2 % 2 else b"\x00\x00\xff") * 14 for y in range(14))
+        (self.dir / "lying.ppm").write_bytes(b"P6\n14 14\n255\n" + stripes)
+        answers = json.loads(self.good("classify", *model, "--json", self.dir / "lying.ppm"))
+        self.assertEqual(answers[0]["top"][0]["index"], 0)
+
     def test_same_seed_same_result(self):
         for name in ("one", "two"):
             self.run_train(self.solver(name), "--csv", self.dir / f"{name}.csv", "--threads", 1 if name == "one" else 3)
@@ -695,6 +731,42 @@ class Test(Case):
         self.bad(2, "test", "--model", self.tiny, "--data", data, "--top", "0", says=["--top"])
         self.bad(2, "test", "--model", self.tiny, "--data", data, "--centre", "2", says=["--centre"])
         self.bad(1, "test", "--model", self.tiny, "--data", self.dir / "none", says=["none"])
+
+
+class Mean(TrainCase):
+    def test_of_colours_and_of_grey(self):
+        image = self.dir / "mean.binaryproto"
+        found = json.loads(self.good("mean", "--data", self.train / "list.txt", "--size", "12x14", "-o", image, "--json"))
+        self.assertEqual((found["photos"], found["skipped"]), (90, 0))
+        self.assertEqual((found["channels"], found["height"], found["width"]), (3, 12, 14))
+        for level in found["mean"]:
+            self.assertAlmostEqual(level, 80, delta=3)
+        parts = dict(fields(image.read_bytes()))
+        levels = struct.unpack("<504f", parts[5])
+        for channel, level in enumerate(found["mean"]):
+            self.assertAlmostEqual(sum(levels[168 * channel:168 * (channel + 1)]) / 168, level, places=3)
+        grey = json.loads(self.good("mean", "--data", self.train, "--size", "12x14", "--grey", "--json"))
+        blue, green, red = found["mean"]
+        self.assertEqual(len(grey["mean"]), 1)
+        self.assertAlmostEqual(grey["mean"][0], 0.299 * red + 0.587 * green + 0.114 * blue, delta=0.1)
+        self.assertIn("mean: grey", self.good("mean", "--data", self.train, "--size", "12x14", "--grey"))
+
+    def test_what_is_wrong(self):
+        self.bad(2, "mean", says=["--data"])
+        self.bad(2, "mean", "--data", self.train, "--size", "12", "14", says=["14"])
+        self.bad(1, "mean", "--data", self.dir / "none", says=["none"])
+        self.bad(1, "mean", "--data", self.train, says=["expected", "x"])  # photos of other sizes
+        broken = self.dir / "photos"
+        (broken / "a").mkdir(parents=True)
+        (broken / "a" / "0.ppm").write_bytes(b"P6\n4 4\n255\nshort")
+        self.bad(1, "mean", "--data", broken, says=["0.ppm"])
+        cli_test.ppm(broken / "a" / "1.ppm", cli_test.RED)
+        code, out, err = maru("mean", "--data", broken, "--json")
+        self.assertEqual(code, 0, err)
+        self.assertIn("0.ppm", err)
+        found = json.loads(out)
+        self.assertEqual((found["photos"], found["skipped"]), (1, 1))
+        self.bad(1, "mean", "--data", self.train, "--size", "9x9", "-o", self.dir / "no" / "m.binaryproto", says=["m.binaryproto"])
 
 
 class PlotLog(Case):

@@ -28,6 +28,7 @@ constexpr Entry kVerbs[] = {
     {"profile", "show where the time of a run goes, step by step", make_profile},
     {"train", "train a network as a Caffe solver file says", make_train},
     {"test", "say how often a network is right, over a data set", make_test},
+    {"mean", "compute the mean of a data set's photos", make_mean, false},
     {"plot-log", "draw the curves of a training run", make_plot_log, false},
     {"devices", "list what this machine can run networks on", make_devices},
 };

@@ -29,6 +29,7 @@ std::unique_ptr<Verb> make_devices();
 std::unique_ptr<Verb> make_bench();
 std::unique_ptr<Verb> make_train();
 std::unique_ptr<Verb> make_test();
+std::unique_ptr<Verb> make_mean();
 std::unique_ptr<Verb> make_plot_log();
 
 }  // namespace maru::cli
