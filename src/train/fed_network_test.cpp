@@ -133,9 +133,10 @@ TEST(FedNetwork, AMeanImageHasTheChannelsOfTheData) {
   three.channels = 3;
   write_binaryproto(folder.path("mean.binaryproto"),
                     compute_mean(open_data_set({folder.path("db")}), three));
-  EXPECT_TRUE(says(error_of([&] { fed(folder, kData + "mean_file: \"mean.binaryproto\" }"); }),
-                   "mean.binaryproto] expected a mean image of as many channels as the data has, 1, got 3; try "
-                   "maru mean, of these photos"));
+  EXPECT_TRUE(
+      says(error_of([&] { fed(folder, kData + "mean_file: \"mean.binaryproto\" }"); }),
+           "mean.binaryproto] expected a mean image of as many channels as the data has, 1, got 3; try "
+           "maru mean, of these photos"));
 }
 
 TEST(FedNetwork, OtherInputsAreNoPhotos) {
