@@ -157,6 +157,8 @@ inline Graph one_of_each() {
   const NodeId halves = net.graph.add_node("halves", Slice{0, {2}, 2}, {images}, {"first", "second"});
   const std::vector<ValueId> two = net.graph.node(halves).dst;
   at = net.add("joined", Concat{}, {two[0], two[1], product});
+  const NodeId cut = net.graph.add_node("cut", Slice{1, {20}, 2}, {at}, {"taken", "left"});
+  at = net.graph.node(cut).dst[0];  // nobody reads the other part
   const ValueId map = net.add("map", Conv{5, window(1, 1, 0)}, {at});
   const ValueId flat = net.add("flat", Flatten{}, {at});
   const ValueId vector = net.add("vector", InnerProduct{7, 1, true, false, Unary{}}, {flat});

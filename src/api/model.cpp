@@ -161,7 +161,7 @@ std::vector<TensorInfo> Model::outputs() const {
 NetworkInfo inspect(const std::filesystem::path& path, const ModelOptions& options) {
   check_options(options);
   if (is_packed(path)) return inspect_packed(path, options);
-  const Package package = find_package(path, options.weights, options.labels);
+  const Package package = find_package(path, options.weights, options.labels, false);
   Imported imported = import_network(package, options, true);
   const Graph& graph = imported.graph;
   NetworkInfo info;
@@ -175,7 +175,7 @@ NetworkInfo inspect(const std::filesystem::path& path, const ModelOptions& optio
 }
 
 Preprocessing card_preprocessing(const std::filesystem::path& path) {
-  return is_packed(path) ? packed_preprocessing(path) : find_package(path, {}, {}).preprocessing;
+  return is_packed(path) ? packed_preprocessing(path) : read_preprocessing(path);
 }
 
 std::vector<DeviceInfo> devices(bool refresh) {

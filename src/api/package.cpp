@@ -38,13 +38,13 @@ fs::path network_in(const fs::path& folder) {
               files.empty() ? "none" : names_of(files), "naming the network file itself");
 }
 
-std::optional<fs::path> only_weights_in(const fs::path& folder) {
+std::optional<fs::path> only_weights_in(const fs::path& folder, bool wants_weights) {
   const auto files = files_with(folder, ".caffemodel");
-  if (files.size() > 1) {
+  if (files.size() > 1 && wants_weights) {
     throw Error(folder.string(), "one file of weights (.caffemodel)", names_of(files),
                 "--weights FILE");
   }
-  if (files.empty()) return std::nullopt;
+  if (files.size() != 1) return std::nullopt;
   return files.front();
 }
 
@@ -122,7 +122,13 @@ class Card {
 
 }  // namespace
 
-Package find_package(const fs::path& path, const fs::path& weights, const fs::path& labels) {
+Preprocessing read_preprocessing(const fs::path& path) {
+  const fs::path card = path / kCard;
+  return fs::is_directory(path) && fs::exists(card) ? Card(card).preprocessing() : Preprocessing();
+}
+
+Package find_package(const fs::path& path, const fs::path& weights, const fs::path& labels,
+                     bool wants_weights) {
   if (!fs::exists(path)) {
     throw Error(path.string(), "a network (.prototxt) or a folder with one", "no such file",
                 "checking the path");
@@ -154,7 +160,7 @@ Package find_package(const fs::path& path, const fs::path& weights, const fs::pa
   if (!weights.empty()) {
     package.weights = existing(weights, "weights");
   } else if (!package.weights) {
-    package.weights = only_weights_in(folder);
+    package.weights = only_weights_in(folder, wants_weights);
   }
   if (!labels.empty()) {
     package.labels = existing(labels, "labels");

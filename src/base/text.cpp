@@ -26,6 +26,11 @@ std::size_t edit_distance(std::string_view a, std::string_view b) {
 
 }  // namespace
 
+bool are_similar(std::string_view a, std::string_view b) {
+  const std::size_t most = std::min(a.size(), b.size()) < 5 ? 1 : 2;
+  return edit_distance(a, b) <= most;
+}
+
 std::string closest_names(std::string_view wanted, std::span<const std::string_view> names) {
   std::vector<std::pair<std::size_t, std::string_view>> ranked;
   for (const std::string_view name : names) {

@@ -40,6 +40,37 @@ constexpr std::string_view kLayerFields[] = {
     "loss_weight", "propagate_down", "transform_param"};
 constexpr std::string_view kNetFields[] = {"name", "layer", "state", "force_backward", "debug_info"};
 
+// Layers of BVLC's Caffe 1.0 (caffe.proto, layer_factory) without an operator here.
+constexpr std::string_view kNotHere[] = {"ArgMax",
+                                         "BatchReindex",
+                                         "Clip",
+                                         "ContrastiveLoss",
+                                         "Crop",
+                                         "Deconvolution",
+                                         "DummyData",
+                                         "Embed",
+                                         "Filter",
+                                         "HDF5Data",
+                                         "HDF5Output",
+                                         "HingeLoss",
+                                         "Im2col",
+                                         "InfogainLoss",
+                                         "LSTM",
+                                         "LSTMUnit",
+                                         "MVN",
+                                         "MemoryData",
+                                         "MultinomialLogisticLoss",
+                                         "Parameter",
+                                         "Python",
+                                         "RNN",
+                                         "Recurrent",
+                                         "Reduction",
+                                         "SPP",
+                                         "Swish",
+                                         "Threshold",
+                                         "Tile",
+                                         "WindowData"};
+
 template <class Names>
 bool contains(const Names& names, std::string_view name) {
   return std::ranges::find(names, name) != std::end(names);
@@ -258,7 +289,7 @@ class Importer {
     const auto constants = weights_.add(graph(), layer.name, place(layer), params, fillers);
     for (std::size_t i = 0; i < constants.size(); ++i) {
       const Value& value = graph().value(constants[i]);
-      result_.layers.back().params.push_back({value.name, value.desc.shape});
+      result_.layers.back().params.push_back({value.name, value.desc.shape, value.constant});
       // Statistics are recorded, not trained, whatever the file says.
       result_.rates[value.name] =
           layer.type == "BatchNorm" ? std::pair{0.0, 0.0} : weights_.rates(layer.name, i, place(layer));
@@ -378,19 +409,22 @@ class Importer {
     return &blocks[0]->message;
   }
 
+  // Fields that nobody reads. Caffe has many that change nothing here, and its forks have more; but
+  // what is almost a field that is read is no such thing.
   void note_unread(const Layer& layer, const Spelling& spelling, const CaffeAttrs& attrs) {
-    const auto say = [&](int line, std::string_view name) {
+    const auto say = [&](int line, std::string_view name, const std::string& meant) {
+      if (!meant.empty()) throw Error(place(layer, line), "a field of the layer", name, meant);
       note(line, fmt::format("layer '{}' ({}): {} is not used", layer.name, layer.type, name));
     };
-    const bool flat = spelling.message.empty();  // the attributes lie on the layer itself
-    std::set<std::string, std::less<>> unread;
+    const bool flat = spelling.message.empty();              // the attributes lie on the layer itself
+    std::map<std::string, std::string, std::less<>> unread;  // and what is meant
     for (const CaffeAttrs::Unread& field : attrs.unread()) {
       if (!flat) {
-        say(field.line, fmt::format("{}.{}", spelling.message, field.name));
+        say(field.line, fmt::format("{}.{}", spelling.message, field.name), field.meant);
       } else if (field.name.find('.') != std::string::npos) {
-        say(field.line, field.name);
+        say(field.line, field.name, field.meant);
       } else {
-        unread.insert(field.name);
+        unread.emplace(field.name, field.meant);
       }
     }
     for (const Field& field : layer.message->fields) {
@@ -400,8 +434,16 @@ class Importer {
           field.is_message() && std::ranges::all_of(field.message.fields, [](const Field& inner) {
             return is_training_field(inner.name);
           });
-      if (!silent) say(field.line, field.name);
+      const std::string meant = flat ? unread.at(field.name) : std::string();
+      if (!silent) say(field.line, field.name, meant.empty() ? meant_by(field.name, spelling) : meant);
     }
+  }
+
+  static std::string meant_by(std::string_view field, const Spelling& spelling) {
+    for (const std::string_view known : kLayerFields) {
+      if (are_similar(field, known)) return std::string(known);
+    }
+    return are_similar(field, spelling.message) ? std::string(spelling.message) : std::string();
   }
 
   void import_input(const Layer& layer) {
@@ -464,6 +506,10 @@ class Importer {
         if (spelling.format == "caffe") names.push_back(spelling.type);
       }
     }
+    if (contains(kNotHere, layer.type))
+      throw Error(place_of_type(layer), "a layer type that maru runs",
+                  got + ", which Caffe has and maru has not",
+                  "docs/layers.md, which lists those that there are");
     throw Error(place_of_type(layer),
                 fmt::format("one of the {} layer types that maru runs", names.size()), got,
                 closest_names(layer.type, names));

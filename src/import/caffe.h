@@ -52,6 +52,7 @@ struct CaffeParam {
   std::string
       name;     // of the constant in the graph: "conv1/weight"; that of the owner where it is shared
   Shape shape;  // of the constant
+  std::shared_ptr<const Constant> value;  // that it begins with, wherever the graph has it still
 };
 struct CaffeStored {
   std::string name, type;  // of the layer

@@ -8,6 +8,7 @@
 #include <limits>
 
 #include "base/error.h"
+#include "base/text.h"
 
 namespace maru {
 namespace {
@@ -164,9 +165,23 @@ void CaffeAttrs::collect_unread(const Message& message, const std::string& prefi
     if (field.is_message() && below != asked_.end() && below->starts_with(inner)) {
       collect_unread(field.message, inner, found);
     } else {
-      found.push_back({name, field.line});
+      found.push_back({name, field.line, similar_to(field.name, prefix)});
     }
   }
+}
+
+// Among the fields of the block that begins so.
+std::string CaffeAttrs::similar_to(std::string_view field, std::string_view prefix) const {
+  for (std::string_view known : asked_) {
+    if (!known.starts_with(prefix)) continue;
+    known.remove_prefix(prefix.size());
+    known = known.substr(0, known.find('.'));
+    if (are_similar(field, known)) return std::string(known);
+  }
+  for (const std::string_view known : kTrainingFields) {
+    if (are_similar(field, known)) return std::string(known);
+  }
+  return {};
 }
 
 }  // namespace maru

@@ -30,8 +30,9 @@ class CaffeAttrs final : public AttrReader {
 
   // Fields that nobody asked for, without those that matter to training only (fillers, engine, ...).
   struct Unread {
-    std::string name;  // dotted
+    std::string name;   // dotted
     int line;
+    std::string meant;  // a field of which this is a misspelling, as it seems; or empty
   };
   std::vector<Unread> unread() const;
 
@@ -43,6 +44,7 @@ class CaffeAttrs final : public AttrReader {
   [[noreturn]] void fail(const Field& field, std::string_view expected, std::string_view got) const;
   void collect_unread(const Message& message, const std::string& prefix,
                       std::vector<Unread>& found) const;
+  std::string similar_to(std::string_view field, std::string_view prefix) const;
 
   const Message* message_;
   std::string_view file_, layer_;

@@ -133,6 +133,9 @@ class DataReader {
 
   void note(const CaffeAttrs& attrs, std::string_view block, std::vector<std::string>& notes) const {
     for (const CaffeAttrs::Unread& field : attrs.unread()) {
+      if (!field.meant.empty())
+        throw Error(fmt::format("{}:{} layer '{}'", file_, field.line, data_.name),
+                    "a field of the layer", fmt::format("{}.{}", block, field.name), field.meant);
       notes.push_back(fmt::format("{}:{}: layer '{}' ({}): {}.{} is not used", file_, field.line,
                                   data_.name, data_.type, block, field.name));
     }

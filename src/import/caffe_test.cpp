@@ -324,20 +324,34 @@ TEST_F(Caffe, FieldsThatNobodyReadsAreNoted) {
       net(relu(
               "a", "data", "a",
               "loss_weight: 1 propagate_down: true param { lr_mult: 0 } relu_param { engine: CUDNN }") +
-          relu("b", "a", "b", "relu_param { negative_slopes: 0.1\n }") +
+          relu("b", "a", "b", "relu_param { leak: 0.1\n }") +
           relu("c", "b", "c", "dropout_param { x: 1 } weird: 3") +
           "layer { name: 'd' type: 'Dropout' bottom: 'c' top: 'c' dropout_param { dropout_ratio: 0.5 } "
           "}\n"
           "layer { name: 'e' type: 'Sigmoid' bottom: 'c' top: 'e' sigmoid_param { engine: CAFFE } odd "
           "{ a: 1 } }\n"));
-  EXPECT_EQ(notes(imported),
-            (Names{
-                "net.prototxt:1: the network's field engine_hint is not used",
-                "net.prototxt:5: layer 'b' (ReLU): relu_param.negative_slopes is not used",
-                "net.prototxt:7: layer 'c' (ReLU): dropout_param is not used",
-                "net.prototxt:7: layer 'c' (ReLU): weird is not used",
-                "net.prototxt:9: layer 'e' (Sigmoid): odd is not used",
-            }));
+  EXPECT_EQ(notes(imported), (Names{
+                                 "net.prototxt:1: the network's field engine_hint is not used",
+                                 "net.prototxt:5: layer 'b' (ReLU): relu_param.leak is not used",
+                                 "net.prototxt:7: layer 'c' (ReLU): dropout_param is not used",
+                                 "net.prototxt:7: layer 'c' (ReLU): weird is not used",
+                                 "net.prototxt:9: layer 'e' (Sigmoid): odd is not used",
+                             }));
+}
+
+TEST_F(Caffe, FieldsThatAreAlmostRightAreErrors) {
+  EXPECT_EQ(error(net(relu("b", "data", "b", "relu_param {\n negative_slopes: 0.1 }"))),
+            "[net.prototxt:3 layer 'b'] expected a field of the layer, got relu_param.negative_slopes; "
+            "try negative_slope");
+  EXPECT_EQ(error(net(relu("b", "data", "b", "relu_parm { negative_slope: 0.1 }"))),
+            "[net.prototxt:2 layer 'b'] expected a field of the layer, got relu_parm; try relu_param");
+  EXPECT_EQ(error(net(relu("b", "data", "b", "loss_wieght: 1"))),
+            "[net.prototxt:2 layer 'b'] expected a field of the layer, got loss_wieght; try "
+            "loss_weight");
+  EXPECT_NE(error(net("layer { name: 'c' type: 'Convolution' bottom: 'data' top: 'c' "
+                      "convolution_param { num_output: 1 kernel_size: 1 weigth_filler { } } }"))
+                .find("got convolution_param.weigth_filler; try weight_filler"),
+            std::string::npos);
 }
 
 TEST_F(Caffe, UnsupportedTypes) {
@@ -353,7 +367,9 @@ TEST_F(Caffe, UnsupportedTypes) {
             "[net.prototxt:3 layer 'x'] expected a network that begins with Input, got a layer of type "
             "\"ImageData\"; "
             "try the deploy definition, or an Input layer in its place");
-  EXPECT_NE(type_error("HingeLoss").find("got \"HingeLoss\"; try "), std::string::npos);
+  EXPECT_EQ(type_error("HingeLoss"),
+            "[net.prototxt:3 layer 'x'] expected a layer type that maru runs, got \"HingeLoss\", which "
+            "Caffe has and maru has not; try docs/layers.md, which lists those that there are");
   EXPECT_NE(error(net("layer { name: 'x' bottom: 'data' }")).find("got none"), std::string::npos);
   EXPECT_EQ(error(net("layer { name: 'x' type: CONVOLUTION }")),
             "[net.prototxt:2] expected a quoted type, got CONVOLUTION; try type: \"CONVOLUTION\"");

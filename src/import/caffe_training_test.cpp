@@ -227,9 +227,9 @@ TEST_F(CaffeTraining, OtherLosses) {
             std::string::npos);
   EXPECT_EQ(notes(train(std::string(kScores) +
                         "layer { name: 'l' type: 'SoftmaxWithLoss' bottom: 'scores' bottom: 'label' "
-                        "loss_param { normalise: true }\n softmax_param { axes: 1 } }")),
-            (Names{"net.prototxt:2: layer 'l' (SoftmaxWithLoss): loss_param.normalise is not used",
-                   "net.prototxt:3: layer 'l' (SoftmaxWithLoss): softmax_param.axes is not used"}));
+                        "loss_param { smooth: true }\n softmax_param { hot: 1 } }")),
+            (Names{"net.prototxt:2: layer 'l' (SoftmaxWithLoss): loss_param.smooth is not used",
+                   "net.prototxt:3: layer 'l' (SoftmaxWithLoss): softmax_param.hot is not used"}));
 }
 
 TEST_F(CaffeTraining, LossesWithTheirWeights) {

@@ -205,14 +205,17 @@ class Building {
   }
 
   void keep_gradients() {
+    if (std::ranges::none_of(means_, [](const auto& mean) { return mean.has_value(); }))
+      throw Error(graph_.name, "a loss that depends on a parameter", "none",
+                  "a loss behind the layers that are trained, with a loss_weight above 0");
     // The last layer's come first, so that each is added as soon as it is there.
     for (std::size_t p = parameters_.size(); p-- > 0;) {
       const Parameter& parameter = parameters_[p];
       std::optional<ValueId> gradient = means_[p];
-      if (!gradient)
-        throw Error(parameter.name, "a loss that depends on it", "none",
-                    "lr_mult: 0, or a loss behind that layer");
       const ValueId state = graph_.add_state(parameter.gradient(), {DType::f32, parameter.shape});
+      // Where no loss depends on it the state stays as it begins, zero, so that its decay alone changes
+      // the parameter, as in Caffe.
+      if (!gradient) continue;
       if (options_.accumulate) {
         const std::string name = parameter.gradient() + " accumulated";
         const NodeId sum = graph_.add_node(name, Eltwise{}, {state, *gradient}, {name});

@@ -9,10 +9,43 @@
 
 namespace maru {
 
+namespace {
+
+// A test net whose layers have the parameters of the trained network's layers.
+FedNetwork load_test_net(const EvaluatorOptions& options, std::optional<std::int64_t> batch) {
+  FedNetwork network = load_fed_network(options.net, options.weights, options.feed, batch);
+  std::map<std::string_view, const CaffeParam*> trained;  // by their names in the test net
+  for (const CaffeStored& layer : network.imported.layers) {
+    const auto same = std::ranges::find(*options.trained, layer.name, &CaffeStored::name);
+    if (same == options.trained->end()) continue;
+    for (std::size_t i = 0; i < std::min(layer.params.size(), same->params.size()); ++i) {
+      const CaffeParam &own = layer.params[i], &other = same->params[i];
+      if (own.shape != other.shape)
+        throw Error(layer.name, fmt::format("{} as it is trained, {}", own.name, other.shape.str()),
+                    own.shape.str(),
+                    "the same layer in the training and the test network, of data with as many "
+                    "channels (is_color, force_gray)");
+      trained[own.name] = &other;
+    }
+  }
+  Graph& graph = network.imported.graph;
+  for (std::size_t i = 0; i < graph.values().size(); ++i) {
+    Value& value = graph.value(ValueId(static_cast<std::uint32_t>(i)));
+    const auto found = value.constant ? trained.find(value.name) : trained.end();
+    if (found == trained.end()) continue;
+    const CaffeParam& other = *found->second;
+    value.name = other.name;
+    value.constant = other.value;
+  }
+  return network;
+}
+
+}  // namespace
+
 Evaluator::Evaluator(Trainer& trainer, EvaluatorOptions options)
     : trainer_(trainer),
       options_(std::move(options)),
-      network_(load_fed_network(options_.net, options_.weights, options_.feed, options_.batch)),
+      network_(load_test_net(options_, options_.batch)),
       figures_(network_.figures()) {
   if (options_.computes_loss) figures_.emplace_back("total loss");
   network_.loader.seed = options_.seed;
@@ -23,8 +56,7 @@ Evaluator::Evaluator(Trainer& trainer, EvaluatorOptions options)
   }
   plans_.emplace(network_.loader.batch, trainer_.evaluation(network_.imported.graph));
   if (options_.net.iterations > 0 || left_over() == 0) return;
-  const FedNetwork smaller =
-      load_fed_network(options_.net, options_.weights, options_.feed, left_over());
+  const FedNetwork smaller = load_test_net(options_, left_over());
   plans_.emplace(left_over(), trainer_.evaluation(smaller.imported.graph));
 }
 

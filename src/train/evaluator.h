@@ -18,7 +18,10 @@ namespace maru {
 
 struct EvaluatorOptions {
   CaffeNet net;              // iterations of 0: each photo of the data set once
-  BeginningWeights weights;  // as the trained network has: what is frozen in it stays a constant here
+  BeginningWeights weights;  // of layers that the trained network has not
+  // Of the trained network; must outlive the evaluator. A layer of the test net takes the parameters of
+  // the layer of its name here, trained or frozen, as Caffe's ShareTrainedLayersWith has it.
+  const std::vector<CaffeStored>* trained = nullptr;
   FeedOptions feed;
   bool computes_loss = false;         // a figure "total loss": losses times their weights
   std::uint64_t seed = 0;             // for what is drawn of photos: the same at each test

@@ -135,6 +135,7 @@ std::vector<std::string> FedNetwork::figures() const {
 FedNetwork load_fed_network(const CaffeNet& net, const BeginningWeights& weights,
                             const FeedOptions& options, std::optional<std::int64_t> batch) {
   FedNetwork network;
+  network.net = net.file.string();
   CaffeOptions caffe;
   caffe.data_layers = true;
   caffe.batch = batch;

@@ -33,6 +33,7 @@ struct BeginningWeights {
 };
 
 struct FedNetwork {
+  std::string net;    // the file that it is of
   Imported imported;  // its graph takes the inputs below
   std::shared_ptr<const DataSet> data;
   std::string source;    // where the data set is

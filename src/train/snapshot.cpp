@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <charconv>
 #include <cstring>
-#include <map>
 
 #include "base/atomic_file.h"
 #include "base/error.h"
@@ -25,35 +24,21 @@ std::size_t memories_of(const CaffeSolver& solver) {
   return update.states();
 }
 
-// A parameter as it is now: what is trained or measured is a state, what is frozen a constant.
-class Values {
- public:
-  Values(const Graph& graph, const Trainer& trainer) : trainer_(trainer) {
-    for (const Value& value : graph.values()) {
-      if (value.constant) constants_[value.name] = value.constant;
-    }
-  }
-
-  std::vector<float> of(const CaffeParam& param) const {
-    if (!trainer_.states().has(param.name)) return constants_.at(param.name)->floats();
-    std::vector<float> values(static_cast<std::size_t>(param.shape.count()));
-    trainer_.states().read(param.name, values);
-    return values;
-  }
-
- private:
-  const Trainer& trainer_;
-  std::map<std::string, std::shared_ptr<const Constant>> constants_;
-};
+// A parameter as it is now: what is trained or measured is a state, the rest is as it was.
+std::vector<float> value_of(const CaffeParam& param, const Trainer& trainer) {
+  if (!trainer.states().has(param.name)) return param.value->floats();
+  std::vector<float> values(static_cast<std::size_t>(param.shape.count()));
+  trainer.states().read(param.name, values);
+  return values;
+}
 
 void write_weights(AtomicFile& file, const Imported& network, const Trainer& trainer) {
-  const Values values(network.graph, trainer);
   std::deque<std::vector<float>> kept;  // what the layers below borrow
   std::vector<CaffemodelLayer> layers;
   for (const CaffeStored& stored : network.layers) {
     CaffemodelLayer& layer = layers.emplace_back(CaffemodelLayer{stored.name, stored.type, {}});
     for (const CaffeParam& param : stored.params) {
-      kept.push_back(values.of(param));
+      kept.push_back(value_of(param, trainer));
       layer.blobs.push_back({extents_of(param.shape), kept.back()});
     }
   }

@@ -135,6 +135,7 @@ void TrainingLoop::add_tests() {
     EvaluatorOptions options;
     options.net = net;
     options.weights = weights_;
+    options.trained = &network_.imported.layers;
     options.feed = options_.test;
     options.seed = position_.seed;
     options.communicator = options_.communicator;
@@ -146,13 +147,36 @@ void TrainingLoop::add_tests() {
   }
 }
 
+// What the training network's notes do not say: fields that nobody reads, layers that it has not.
+void TrainingLoop::add_notes_of(const Evaluator& test) {
+  const Imported& imported = test.network().imported;
+  std::vector<std::string> notes;
+  std::ranges::copy_if(imported.notes, std::back_inserter(notes),
+                       [](const std::string& note) { return note.ends_with(" is not used"); });
+  for (const CaffeStored& layer : imported.layers) {
+    const auto& trained = network_.imported.layers;
+    if (layer.params.empty() ||
+        std::ranges::find(trained, layer.name, &CaffeStored::name) != trained.end())
+      continue;
+    notes.push_back(
+        fmt::format("{}: the training network has no layer '{}': its weights stay as they begin",
+                    test.network().net, layer.name));
+  }
+  for (std::string& note : notes) {
+    if (std::ranges::find(facts_.notes, note) == facts_.notes.end())
+      facts_.notes.push_back(std::move(note));
+  }
+}
+
 void TrainingLoop::note_facts() {
   facts_.network = network_.imported.graph.name;
+  facts_.notes = network_.imported.notes;
   facts_.train = facts_of(network_);
   facts_.ranks = network_.loader.ranks;
   for (const auto& test : tests_) {
     facts_.tests.push_back(facts_of(test->network()));
     facts_.test_bytes += test->memory_bytes();
+    add_notes_of(*test);
   }
   for (const CaffeParam& param : learnable_params(network_.imported))
     facts_.parameters += param.shape.count();
@@ -162,7 +186,6 @@ void TrainingLoop::note_facts() {
   facts_.training_bytes = trainer_->memory_bytes();
   facts_.arena_bytes = trainer_->arena_bytes();
   facts_.position = position_;
-  facts_.notes = network_.imported.notes;
 }
 
 // One run of a loop, with its clocks.

@@ -118,6 +118,7 @@ class TrainingLoop {
   // The same on all ranks, or they would wait for each other.
   void require_same_work() const;
   void add_tests();
+  void add_notes_of(const Evaluator& test);
   void note_facts();
 
   TrainingLoopOptions options_;

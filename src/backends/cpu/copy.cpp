@@ -81,13 +81,15 @@ class CopyProvider final : public Provider {
       const std::int64_t block = desc.layout.block;
       return block != 1 && block != 8 && block != 16;  // of another device
     };
-    const bool by_element = !all_f32(call) || is_foreign(call.src[0]) || is_foreign(call.dst[0]);
+    // oneDNN goes image by image, while a constant is packed as one.
+    const bool is_ours = !all_f32(call) || (call.constant[0] && loop.images() > 1);
+    const bool by_element = is_ours || is_foreign(call.src[0]) || is_foreign(call.dst[0]);
     if (by_element && call.src[0].shape.rank() == 4) {
       return host_kernel("by element", [](Views src, Views dst, std::span<std::byte>) {
         copy_elements(src[0], dst[0]);
       });
     }
-    if (!all_f32(call)) {
+    if (is_ours) {
       return host_kernel("memcpy by image", [](Views src, Views dst, std::span<std::byte>) {
         const auto size = static_cast<std::int64_t>(size_of(src[0].desc.dtype));
         const TensorDesc image{src[0].desc.dtype, src[0].desc.shape.with(0, 1),
