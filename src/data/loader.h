@@ -68,7 +68,7 @@ struct Batch {
   // where.
   std::span<const std::byte> pixels;
   std::span<const Preprocess::Frame> frames;  // batch of them
-  std::span<const float> floats;              // instead of both: batch x 3 x height x width
+  std::span<const float> floats;              // instead of both: batch x channels x height x width
   std::span<const float> labels;              // batch
   std::span<const Drawn> samples;             // batch
   std::int64_t count = 0;  // real ones, at the beginning; fewer than batch (even none) only in the last

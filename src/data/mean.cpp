@@ -71,7 +71,11 @@ MeanImage compute_mean(const std::shared_ptr<const DataSet>& data, const MeanOpt
     size.new_height = options.height;
     size.new_width = options.width;
   }
-  how.batch = std::min<std::int64_t>(data->size(), 64);
+  // As many at once as take a few dozen megabytes as floats.
+  constexpr std::int64_t kPixels = std::int64_t{1} << 21;
+  const std::int64_t most = std::max<std::int64_t>(1, kPixels / (size.height * size.width));
+  how.batch = std::min({data->size(), std::int64_t{64}, most});
+  how.ahead = 1;
   how.threads = options.threads;
   how.repeat = false;
   how.report = options.report;

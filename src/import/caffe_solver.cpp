@@ -336,7 +336,7 @@ class SolverReader {
   void read_rate() {
     need("base_lr", "base_lr: 0.01");
     solver_.base_rate = number("base_lr", 0);
-    solver_.max_iter = to_integer(need("max_iter", "max_iter: 10000"), 1);
+    solver_.max_iter = to_integer(need("max_iter", "max_iter: 10000"), 0);
     const Field& policy = need("lr_policy", "lr_policy: \"fixed\"");
     const std::string written = string_of(policy);
     const auto known =
@@ -348,7 +348,9 @@ class SolverReader {
            closest_names(written, names));
     }
     solver_.policy = known->second;
-    solver_.gamma = number("gamma", 0);
+    // Of sigmoid, a rate that falls has a negative one.
+    constexpr double kAny = -std::numeric_limits<double>::infinity();
+    solver_.gamma = number("gamma", 0, solver_.policy == Policy::sigmoid ? kAny : 0);
     solver_.power = number("power", 0, -std::numeric_limits<double>::infinity());
     solver_.step = integer("stepsize", 0, 0);
     for (const Field* value : message_.all("stepvalue")) {
@@ -369,7 +371,7 @@ class SolverReader {
   // --- and the rest --------------------------------------------------------------------------------
 
   void note(std::string_view name, std::string_view why) {
-    if (const Field* field = one(name))
+    if (const Field* field = one(name.substr(0, name.find(':'))))
       solver_.notes.push_back(fmt::format("{}: {} has no effect: {}", place(*field), name, why));
   }
 
@@ -384,8 +386,7 @@ class SolverReader {
     if (const Field* format = one("snapshot_format")) {
       constexpr std::string_view kFormats[] = {"HDF5", "BINARYPROTO"};
       if (enumerated(*format, kFormats) == 0)
-        fail(*format, "snapshot_format: BINARYPROTO", "HDF5, which maru does not write",
-             "leaving it out");
+        note("snapshot_format: HDF5", "snapshots are .caffemodel and .solverstate");
     }
     if (const Field* mode = one("solver_mode")) {
       constexpr std::string_view kModes[] = {"CPU", "GPU"};

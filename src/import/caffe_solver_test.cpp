@@ -243,9 +243,6 @@ TEST_F(Solver, ValuesThatCannotBe) {
   EXPECT_EQ(bad_with("clip_gradients: 0"),
             "[solver.prototxt:3] expected clip_gradients above 0, got 0, which leaves no gradient at "
             "all; try leaving it out");
-  EXPECT_EQ(bad_with("snapshot_format: HDF5"),
-            "[solver.prototxt:3] expected snapshot_format: BINARYPROTO, got HDF5, which maru does not "
-            "write; try leaving it out");
   EXPECT_NE(bad_with("solver_mode: TPU").find("expected CPU or GPU for solver_mode, got TPU"),
             std::string::npos);
   EXPECT_EQ(bad_with("debug_info: 7"),

@@ -41,8 +41,8 @@ DataSource source_of(const CaffeData& layer, const CaffeNet& net, const FeedOpti
 }
 
 // C x H x W of what the data layer gives; what it does not say itself, the first photo does. As in
-// Caffe, a plain Datum has its own channels, and what must be decoded is in colour unless the layer
-// wants it in grey.
+// Caffe, Datums have their own channels, plain or encoded, unless the layer forces others; photos of a
+// list are in colour unless the layer wants them in grey.
 Shape shape_given(const CaffeNet& net, const FeedOptions& options, const CaffeData& layer) {
   std::int64_t channels = layer.is_color ? 3 : 1, height = layer.new_height, width = layer.new_width;
   if (layer.crop > 0) height = width = layer.crop;
@@ -51,10 +51,16 @@ Shape shape_given(const CaffeNet& net, const FeedOptions& options, const CaffeDa
   const auto data = open_data_set(source_of(layer, net, options));
   std::vector<std::byte> scratch;
   const StoredPhoto photo = data->read(0, scratch);
-  if (photo.channels == 1 && has_own_channels) channels = 1;
+  ImageInfo info;
+  if (photo.channels > 0) {
+    info.height = photo.height;
+    info.width = photo.width;
+    info.is_grey = photo.channels == 1;
+  } else {
+    info = probe_image(photo.bytes, data->name(0));
+  }
+  if (info.is_grey && has_own_channels) channels = 1;
   if (height > 0) return {channels, height, width};
-  if (photo.channels > 0) return {channels, photo.height, photo.width};
-  const ImageInfo info = probe_image(photo.bytes, data->name(0));
   return {channels, info.height, info.width};
 }
 
@@ -106,7 +112,8 @@ FloatInput floats_of(const CaffeData& layer, const CaffeNet& net, std::int64_t c
   floats.mean = std::make_shared<const MeanImage>(read_binaryproto(file));
   if (floats.mean->channels != channels) {
     throw Error(file, fmt::format("a mean image of as many channels as the data has, {}", channels),
-                fmt::format("{}", floats.mean->channels), "maru mean, of these photos");
+                fmt::format("{}", floats.mean->channels),
+                channels == 1 ? "maru mean --grey, of these photos" : "maru mean, of these photos");
   }
   floats.channels = static_cast<int>(channels);
   floats.scale = static_cast<float>(layer.scale);
@@ -154,6 +161,9 @@ FedNetwork load_fed_network(const CaffeNet& net, const BeginningWeights& weights
   const Shape shape = graph.value(input).desc.shape;
   if (shape.rank() != 4 || (shape[1] != 3 && shape[1] != 1))
     throw Error(layer.where, "photos, N x 3 x height x width, or N x 1 in grey", shape.str());
+  if (layer.mean_values.size() > 1 && shape[1] == 1)
+    throw Error(layer.where, "one mean_value, as the data has one channel",
+                fmt::format("{}", layer.mean_values.size()));
   // Nobody reads the labels of a network that only gives scores.
   const std::optional<ValueId> label =
       layer.label_top.empty() ? std::nullopt : graph.find(layer.label_top);

@@ -46,7 +46,7 @@ struct FedNetwork {
 };
 
 // `batch` instead of the data layer's. Throws Error for a network without exactly one data layer, for
-// photos that are not in colour, a label that is no class, and all that importing and opening throw.
+// data that is no photos, a label that is no class, and all that importing and opening throw.
 FedNetwork load_fed_network(const CaffeNet& net, const BeginningWeights& weights,
                             const FeedOptions& options, std::optional<std::int64_t> batch = {});
 

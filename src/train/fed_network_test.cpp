@@ -91,6 +91,15 @@ TEST(FedNetwork, PlainDatumsOfOneChannelStayOne) {
   EXPECT_EQ(shape_of(fed(folder, kData + "force_color: true }")), (Shape{2, 3, kHeight, kWidth}));
 }
 
+TEST(FedNetwork, EncodedDatumsHaveTheirOwnChannels) {
+  const Folder folder;
+  lmdb(folder.path("db"), {{"0", datum({.label = 1, .data = "P5\n2 1\n255\nab", .encoded = true})}});
+  EXPECT_EQ(shape_of(fed(folder, kData + "}")), (Shape{2, 1, 1, 2}));
+  EXPECT_EQ(shape_of(fed(folder, kData + "force_color: true }")), (Shape{2, 3, 1, 2}));
+  EXPECT_TRUE(says(error_of([&] { fed(folder, kData + "mean_value: [1, 2, 3] }"); }),
+                   "expected one mean_value, as the data has one channel, got 3"));
+}
+
 TEST(FedNetwork, PhotosInGreyWhereTheLayerWantsThat) {
   const Folder folder;
   folder.write("a.ppm", photo(7, kWidth, kHeight));
@@ -136,7 +145,7 @@ TEST(FedNetwork, AMeanImageHasTheChannelsOfTheData) {
   EXPECT_TRUE(
       says(error_of([&] { fed(folder, kData + "mean_file: \"mean.binaryproto\" }"); }),
            "mean.binaryproto] expected a mean image of as many channels as the data has, 1, got 3; try "
-           "maru mean, of these photos"));
+           "maru mean --grey, of these photos"));
 }
 
 TEST(FedNetwork, OtherInputsAreNoPhotos) {

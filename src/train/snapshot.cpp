@@ -14,7 +14,8 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::string_view kUpdates = "updates", kSamples = "samples", kSeed = "seed",
-                           kLosses = "losses", kScale = "loss scale", kGood = "good";
+                           kLosses = "losses", kSolver = "solver", kScale = "loss scale",
+                           kGood = "good";
 
 std::vector<std::int64_t> extents_of(const Shape& shape) { return {shape.begin(), shape.end()}; }
 
@@ -43,6 +44,47 @@ void write_weights(AtomicFile& file, const Imported& network, const Trainer& tra
     }
   }
   write_caffemodel(file, network.graph.name, layers);
+}
+
+// Whether that memory of the solver is a mean of squares.
+bool are_squares(Update::Solver solver, std::size_t which) {
+  switch (solver) {
+    case Update::Solver::sgd:
+    case Update::Solver::nesterov:
+      return false;
+    case Update::Solver::adagrad:
+    case Update::Solver::rmsprop:
+    case Update::Solver::adadelta:
+      return true;
+    case Update::Solver::adam:
+      return which == 1;
+  }
+  return false;
+}
+
+// What a solver of that type remembered another may not understand. Caffe's states do not say which it
+// was; but where squares are wanted negative numbers tell.
+void require_same_solver(const Snapshot& snapshot, std::size_t params, const CaffeSolver& solver) {
+  const auto fail = [&](std::string_view was) {
+    throw Error(snapshot.file.string(),
+                fmt::format("what a solver of type {} remembers", to_string(solver.type)),
+                fmt::format("that of {}", was),
+                "the solver that wrote it, or --weights with its .caffemodel");
+  };
+  const auto is_plain = [](std::string_view type) {
+    return type == to_string(Update::Solver::sgd) || type == to_string(Update::Solver::nesterov);
+  };
+  const auto found = snapshot.state.extras.find(kSolver);
+  if (found != snapshot.state.extras.end()) {
+    const std::string_view now = to_string(solver.type), was = found->second;
+    if (was != now && !(is_plain(was) && is_plain(now))) fail(was);
+  }
+  const auto& history = snapshot.state.history;
+  for (std::size_t i = 0; i < history.size(); ++i) {
+    if (are_squares(solver.type, i / params) &&
+        std::ranges::any_of(history[i].values, [](float value) { return value < 0; }))
+      fail("another");
+  }
 }
 
 // What is not trained has no memory: zeros, as Caffe has them.
@@ -129,6 +171,7 @@ SnapshotFiles write_snapshot(const std::string& prefix, const Imported& network,
     state.extras[std::string(kScale)] = fmt::format("{}", position.scale->scale);
     state.extras[std::string(kGood)] = fmt::format("{}", position.scale->good);
   }
+  state.extras[std::string(kSolver)] = to_string(solver.type);
   state.extras[std::string(kLosses)] = bytes_of(position.losses);
   if (files.weights.has_parent_path()) {
     std::error_code none;  // what cannot be made cannot be written to, which is said then
@@ -198,6 +241,7 @@ void restore(const Snapshot& snapshot, const Imported& network, Trainer& trainer
                             memories * params.size(), memories, params.size()),
                 fmt::format("{}", history.size()),
                 "a snapshot of this network and this type of solver");
+  require_same_solver(snapshot, params.size(), solver);
   for (std::size_t i = 0; i < history.size(); ++i) {
     const auto& trained = trainer.parameters();
     const auto parameter = std::ranges::find(trained, params[i % params.size()].name, &Parameter::name);

@@ -21,6 +21,7 @@ struct File {
 struct Header {
   int width = 0, height = 0;  // as stored
   int orientation = 1;
+  bool is_grey = false;  // one channel is stored
 };
 
 // Where the rows go as they are decoded. A negative step turns the picture upside down on the way.

@@ -246,7 +246,8 @@ ImageInfo ImageDecoder::open(std::span<const std::byte> bytes, std::string_view 
   const Codec& codec = codec_for(state.file);
   state.header = codec.header == nullptr ? state.jpeg.open(state.file) : codec.header(state.file);
   state.codec = &codec;
-  ImageInfo info{state.header.width, state.header.height, codec.format, state.header.orientation};
+  ImageInfo info{state.header.width, state.header.height, codec.format, state.header.orientation,
+                 state.header.is_grey};
   if (transposes(info.orientation)) std::swap(info.width, info.height);
   return info;
 }
@@ -254,7 +255,7 @@ ImageInfo ImageDecoder::open(std::span<const std::byte> bytes, std::string_view 
 void ImageDecoder::decode(PixelView dst) {
   State& state = *state_;
   MARU_ASSERT(state.codec != nullptr);
-  const auto [width, height, orientation] = state.header;
+  const auto [width, height, orientation, is_grey] = state.header;
   const int upright_width = transposes(orientation) ? height : width;
   const int upright_height = transposes(orientation) ? width : height;
   if (dst.data == nullptr || dst.width != upright_width || dst.height != upright_height ||

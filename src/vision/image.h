@@ -30,7 +30,8 @@ struct ImageInfo {
   int width = 0;  // of the upright picture: after the EXIF orientation
   int height = 0;
   ImageFormat format = ImageFormat::jpeg;
-  int orientation = 1;  // as in EXIF, 1..8; 5..8 swap width and height of what the file stores
+  int orientation = 1;   // as in EXIF, 1..8; 5..8 swap width and height of what the file stores
+  bool is_grey = false;  // the file has one channel
 };
 
 // More pixels than this are refused before anything is allocated for them.

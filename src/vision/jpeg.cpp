@@ -177,6 +177,7 @@ Header JpegDecoder::open(const File& file) {
   reader.truncated = false;
   run(reader, codec::open);
   Header header = checked_size(file, reader.jpeg.image_width, reader.jpeg.image_height);
+  header.is_grey = reader.jpeg.num_components == 1;
   constexpr std::string_view kMagic("Exif\0\0", 6);
   for (const auto* marker = reader.jpeg.marker_list; marker != nullptr; marker = marker->next) {
     if (marker->data_length <= kMagic.size()) continue;

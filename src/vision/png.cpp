@@ -127,6 +127,7 @@ Header png_header(const File& file) {
     throw Error(file.name, "a PNG that starts with its header (IHDR)", "another chunk there");
   }
   Header header = checked_size(file, big_endian32(file, 16), big_endian32(file, 20));
+  header.is_grey = file.bytes[25] == std::byte{PNG_COLOR_TYPE_GRAY};
   header.orientation = orientation_in_chunks(file);
   return header;
 }

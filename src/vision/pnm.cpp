@@ -21,6 +21,7 @@ class Reader {
     if (max_ < 1 || max_ > 65535)
       throw Error(file_.name, "a maxval of 1 to 65535", std::to_string(max_));
     header_ = checked_size(file_, width, height);
+    header_.is_grey = channels() == 1;
     // Each sample needs a byte at least: a short file is told from its header.
     const std::size_t samples = static_cast<std::size_t>(width * height) * channels();
     if (raw() && (text_.size() - position_) / sample_bytes() < samples) throw_truncated();

@@ -277,6 +277,62 @@ class Train(TrainCase):
         answers = json.loads(self.good("classify", *model, "--json", self.dir / "lying.ppm"))
         self.assertEqual(answers[0]["top"][0]["index"], 0)
 
+    def test_a_test_net_has_the_layers_of_its_names(self):
+        """Caffe's ShareTrainedLayersWith: trained or frozen, shared or not, whatever the test net's fillers say."""
+        shared = LAYERS.replace('bottom: "conv" top: "ip"\n', 'bottom: "conv" top: "ip" param { name: "w" } param { name: "b" }\n')
+        twin = shared[shared.index('layer { name: "ip"'):].replace('"ip"', '"twin"')
+        layers = (shared + twin).replace("dropout_ratio: 0.3", "dropout_ratio: 0").replace("lr_mult: 1", "lr_mult: 0")
+        loss = 'layer {{ name: "loss" type: "SoftmaxWithLoss" bottom: "{}" bottom: "label" top: "loss" }}\n'
+        data = {phase: DATA.format(phase=phase, mirror="", batch=90, source=self.train / "list.txt")
+                for phase in ("TRAIN", "TEST")}
+        train, test = self.dir / "train.prototxt", self.dir / "test.prototxt"
+        train.write_text(data["TRAIN"] + layers + loss.format("ip") + loss.format("twin").replace('"loss"', '"twin_loss"'))
+        only_twin = layers[:layers.index('layer { name: "ip"')] + layers[layers.index('layer { name: "twin"'):]
+        test.write_text(data["TEST"] + only_twin.replace("xavier", "constant") + loss.format("twin"))
+        solver = self.dir / "solver.prototxt"
+        solver.write_text(f'train_net: "{train}" test_net: "{test}" test_iter: 1 test_interval: 5 base_lr: 0.02 lr_policy: "fixed" '
+                          f'momentum: 0.9 max_iter: 20 display: 5 random_seed: 7 snapshot_prefix: "{self.dir / "snap"}"\n')
+        found = json.loads(self.run_train(solver, "--json"))
+        losses = {test["iteration"]: test["figures"]["loss"] for test in found["tests"]}
+        self.assertLess(losses[20], 0.7 * losses[0])
+        # All photos are in one batch, in another order: the test after an update is the pass before the next.
+        csv_file = self.dir / "c.csv"
+        self.run_train(solver, "--csv", csv_file)
+        rows = {int(row["iteration"]): row for row in table(csv_file) if row["train/loss"]}
+        for iteration in (5, 10):
+            self.assertAlmostEqual(float(rows[iteration]["train/loss"]), losses[iteration], places=4)
+
+    def test_branches_that_nobody_or_no_loss_reads(self):
+        """As in Caffe: parts of a slice and layers may end in Silence, a loss may weigh nothing; all are in the snapshot."""
+        layers = LAYERS.replace('name: "ip" type: "InnerProduct" bottom: "conv"', 'name: "ip" type: "InnerProduct" bottom: "part"')
+        layers += """layer { name: "cut" type: "Slice" bottom: "conv" top: "part" top: "rest" slice_param { axis: 1 slice_point: 3 } }
+        layer { name: "dead" type: "InnerProduct" bottom: "conv" top: "dead" inner_product_param { num_output: 2 weight_filler { type: "xavier" } } }
+        layer { name: "quiet" type: "Silence" bottom: "dead" bottom: "rest" }
+        layer { name: "aux" type: "InnerProduct" bottom: "conv" top: "aux" inner_product_param { num_output: 3 weight_filler { type: "xavier" } } }
+        layer { name: "aux_loss" type: "SoftmaxWithLoss" bottom: "aux" bottom: "label" top: "aux_loss" loss_weight: 0 }
+        """
+        order = layers.index('layer { name: "ip"'), layers.index('layer { name: "cut"')
+        layers = layers[:order[0]] + layers[order[1]:] + layers[order[0]:order[1]]
+        solver = self.solver("branches", layers=layers, iterations=20, snapshot=10)
+        self.run_train(solver)
+        first, last = (blobs(self.snapshot("branches", iteration)[0]) for iteration in (10, 20))
+        self.assertEqual({"conv", "ip", "dead", "aux"} - set(last), set())
+        self.assertNotEqual(first["ip"], last["ip"])
+        self.assertEqual(first["aux"][1], last["aux"][1], "a bias of zeros has nothing to decay")
+
+    def test_the_state_of_another_solver(self):
+        self.run_train(self.solver("sgd", iterations=10))
+        other = self.solver("other", kind='type: "RMSProp" rms_decay: 0.9', iterations=20)
+        self.run_train(other, "--snapshot", self.snapshot("sgd", 10)[1], code=1,
+                       says=["expected what a solver of type rmsprop remembers, got that of sgd"])
+
+    def test_test_alone(self):
+        """max_iter: 0, as `caffe test` for a network's own data layers."""
+        self.run_train(self.solver("long", iterations=20, snapshot=0))
+        weights = self.snapshot("long", 20)[0]
+        found = json.loads(self.run_train(self.solver("none", iterations=0, snapshot=0), "--weights", weights, "--json"))
+        self.assertEqual([test["iteration"] for test in found["tests"]], [0])
+
     def test_same_seed_same_result(self):
         for name in ("one", "two"):
             self.run_train(self.solver(name), "--csv", self.dir / f"{name}.csv", "--threads", 1 if name == "one" else 3)
@@ -753,7 +809,8 @@ class Mean(TrainCase):
 
     def test_what_is_wrong(self):
         self.bad(2, "mean", says=["--data"])
-        self.bad(2, "mean", "--data", self.train, "--size", "12", "14", says=["14"])
+        for size in ("12", "0x0", "-3x4", "1.5x2", "12x14,mirror", "99999x9"):
+            self.bad(2, "mean", "--data", self.train, f"--size={size}", says=["--size"])
         self.bad(1, "mean", "--data", self.dir / "none", says=["none"])
         self.bad(1, "mean", "--data", self.train, says=["expected", "x"])  # photos of other sizes
         broken = self.dir / "photos"

@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "measure/meter.h"
 #include "measure/statistics.h"
+#include "rewrite/photos.h"
 
 namespace maru::cli {
 namespace {
@@ -136,7 +137,7 @@ double OpenWay::write_seconds(const BenchPhoto& photo) {
 measure::Stages OpenWay::stages(const BenchPhoto& photo, double median_seconds) {
   constexpr int kRounds = 9;
   const std::vector<StepInfo> steps = model_.steps();
-  const auto is_preprocessing = [](const StepInfo& step) { return step.op.starts_with("preprocess"); };
+  const auto is_preprocessing = [](const StepInfo& step) { return step.name.starts_with(kPhotoNodes); };
   const auto is_inner = [&](const StepInfo& step) {
     return step.kind == StepInfo::Kind::kernel && !is_preprocessing(step);
   };

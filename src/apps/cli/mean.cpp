@@ -1,8 +1,11 @@
 // maru mean: the mean of a data set's photos, which networks subtract.
 #include "data/mean.h"
 
+#include <charconv>
+#include <tuple>
+#include <utility>
+
 #include "apps/cli/json.h"
-#include "apps/cli/train_words.h"
 #include "apps/cli/verb.h"
 #include "data/data_set.h"
 
@@ -45,14 +48,11 @@ class Mean final : public Verb {
   }
 
   int run(Output& out) override {
-    Augment size;
-    if (!size_.empty()) apply_augment("--size", "resize=" + size_, size);
+    MeanOptions options;
+    if (!size_.empty()) std::tie(options.height, options.width) = size_of(size_);
     const std::shared_ptr<const DataSet> data = open_data_set(source_);
     std::int64_t skipped = 0;
     Progress progress(static_cast<std::size_t>(data->size()));
-    MeanOptions options;
-    options.height = size.new_height;
-    options.width = size.new_width;
     options.channels = grey_ ? 1 : 0;
     options.threads = static_cast<int>(threads_);
     options.report = [&](const std::string&, const Error& error) {
@@ -70,6 +70,20 @@ class Mean final : public Verb {
   }
 
  private:
+  static std::pair<std::int64_t, std::int64_t> size_of(std::string_view text) {
+    constexpr std::int64_t kMost = 1 << 15;
+    const char* const end = text.data() + text.size();
+    std::int64_t height = 0, width = 0;
+    const auto rows = std::from_chars(text.data(), end, height);
+    const bool is_divided = rows.ec == std::errc() && rows.ptr != end && *rows.ptr == 'x';
+    const auto columns = std::from_chars(is_divided ? rows.ptr + 1 : end, end, width);
+    if (!is_divided || columns.ec != std::errc() || columns.ptr != end || height < 1 || width < 1 ||
+        height > kMost || width > kMost)
+      throw UsageError("--size", fmt::format("rows and columns, 1 to {}", kMost),
+                       fmt::format("\"{}\"", text), "--size 256x256");
+    return {height, width};
+  }
+
   void print(Output& out, const MeanImage& mean, std::int64_t photos, std::int64_t skipped) const {
     const std::vector<double> levels = channel_means(mean);
     if (json_) {

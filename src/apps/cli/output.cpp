@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
@@ -15,7 +16,7 @@ namespace {
 
 constexpr std::size_t kPendingLimit = 65536;
 
-bool bar_shown = false;
+std::atomic<bool> bar_shown = false;  // complaints come from any thread
 
 bool plain_terminal() {
   const char* term = std::getenv("TERM");

@@ -22,6 +22,7 @@
 #include "measure/profile_files.h"
 #include "measure/profile_text.h"
 #include "measure/profiling.h"
+#include "rewrite/photos.h"
 
 namespace maru::cli {
 namespace {
@@ -200,7 +201,7 @@ class Profile final : public Verb {
     const Shape* shape = nullptr;
     if (!state.photos && !state.plan.inputs.empty()) shape = &state.plan.inputs[0].desc.shape;
     for (const Step& step : state.plan.steps) {
-      if (state.photos && shape == nullptr && step.op.starts_with("preprocess") && !step.dst.empty())
+      if (state.photos && step.name.starts_with(kPhotoNodes) && !step.dst.empty())
         shape = &step.dst[0].desc.shape;
     }
     std::vector<std::int64_t> extents;
