@@ -23,6 +23,7 @@
 #include "ops/loss.h"
 #include "ops/lrn.h"
 #include "ops/pool.h"
+#include "ops/prelu.h"
 #include "ops/reshape.h"
 #include "ops/scale.h"
 #include "ops/slice.h"
@@ -148,6 +149,7 @@ inline Graph one_of_each() {
   at = net.add("times", Scale{0, 0}, {at});
   at = net.add("scale", Scale{1, 1, true}, {at});
   at = net.add("bias", Bias{}, {at});
+  at = net.add("prelu", PRelu{}, {at});
   const NodeId parts = net.graph.add_node("parts", Slice{1, {8, 16}, 3}, {at}, {"a", "b", "c"});
   const std::vector<ValueId> three = net.graph.node(parts).dst;
   const ValueId sum = net.add("sum", Eltwise{Eltwise::Kind::sum, {1, -2, 0.5}}, three);

@@ -65,6 +65,8 @@ class DataSet {
   // Looks at each sample without decoding it: is it there, whole, its label in range? Describes the
   // first `most` that are not.
   DataCheck check(std::int64_t most = 10) const;
+  // Whether that takes no reading, of files that somebody has listed.
+  virtual bool is_quick_to_check() const { return false; }
 
  protected:
   DataSet() = default;

@@ -32,7 +32,14 @@ class List final : public DataSet {
       throw Error(file_, "lines of \"path label\"", "none", "checking the list");
     }
     find_in_archives();
+    // Caffe has paths begin where it was started, if no root is given.
+    std::error_code none;
+    if (source.root.empty() && archived(0) == nullptr && !fs::exists(path(0), none) &&
+        fs::exists(fs::path(paths_[0]), none))
+      root_.clear();
   }
+
+  bool is_quick_to_check() const override { return places_.empty(); }
 
   std::int64_t size() const override { return static_cast<std::int64_t>(labels_.size()); }
   std::int64_t label(std::int64_t index) const override {

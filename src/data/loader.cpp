@@ -209,8 +209,7 @@ struct Loader::State {
       report(drawn.index, *wrong);
       if (tried == kMostStandIns || size == 1) {
         throw Error("loader", "photos that can be read",
-                    fmt::format("{} in a row that cannot, the last: {}", tried, wrong->what()),
-                    "checking the data set's path and root");
+                    fmt::format("{} in a row that cannot, the last: {}", tried, wrong->what()));
       }
       drawn = {draws.below(size), true};
     }

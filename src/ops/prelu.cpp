@@ -1,8 +1,39 @@
 #include "ops/prelu.h"
 
+#include "ops/eltwise.h"
+#include "ops/reduce.h"
 #include "ops/reference.h"
+#include "ops/reshape.h"
+#include "ops/scale.h"
+#include "ops/unary_grad.h"
 
 namespace maru {
+namespace {
+
+// With g of the result: by the data g where that is above 0, else slope g; by the slope the sum of
+// g min(x, 0).
+Gradients prelu_gradients(GradientCall& call) {
+  const bool is_shared = call.node.op.as<PRelu>()->shared;
+  const ValueId data = call.node.src[0], slope = call.node.src[1], gradient = *call.dst[0];
+  const ValueId above = call.add("above", Unary{}, {data});
+  const ValueId of_above = call.add("gradient above", UnaryGrad{Unary{}}, {gradient, above});
+  const ValueId of_rest =
+      call.add("gradient below", Eltwise{Eltwise::Kind::sum, {1, -1}}, {gradient, of_above});
+  Gradients gradients(2);
+  if (call.wanted[0]) {
+    const ValueId one = is_shared ? call.add("slope alone", Reshape{}, {slope}) : slope;
+    const ValueId sloped =
+        call.add("gradient below, sloped", is_shared ? Scale{0, 0} : Scale{}, {of_rest, one});
+    gradients[0] = call.add("gradient", Eltwise{}, {of_above, sloped});
+  }
+  if (call.wanted[1]) {
+    const Reduce sum = is_shared ? Reduce{0, 0, true} : Reduce{1, 1, true};
+    gradients[1] = call.reshaped(call.add("slope gradient", sum, {of_rest, data}), 1);
+  }
+  return gradients;
+}
+
+}  // namespace
 
 std::vector<Param> PRelu::params(Descs src) const {
   require_operands(src, 1, 1);
@@ -34,6 +65,7 @@ void PRelu::reference(Views src, Views dst) const {
 
 Operator prelu_operator() {
   Operator op = operator_of<PRelu>();
+  op.gradient = prelu_gradients;
   op.spellings = {{"caffe", "PReLU", "prelu_param", [](const AttrReader& reader, Arity) -> Op {
                      return PRelu{reader.boolean("channel_shared", false)};
                    }}};

@@ -2,6 +2,8 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <fstream>
+#include <map>
 #include <random>
 #include <set>
 
@@ -12,6 +14,7 @@
 #include "ops/preprocess.h"
 #include "ops/slice.h"
 #include "ops/test_operands.h"
+#include "tests/paths.h"
 
 namespace maru {
 namespace {
@@ -91,6 +94,29 @@ TEST(Registry, WrongAttributesNameOperatorAndField) {
       EXPECT_TRUE(std::string_view(error.what()).starts_with(row.says)) << error.what();
     }
   }
+}
+
+// docs/layers.md has each of Caffe's layers, and whether it trains.
+TEST(Registry, TheDocumentsListTheLayers) {
+  std::ifstream file(testing::source_dir() + "/docs/layers.md");
+  ASSERT_TRUE(file) << testing::source_dir();
+  std::map<std::string, bool> listed;
+  for (std::string line; std::getline(file, line);) {
+    if (!line.starts_with("| `")) continue;
+    const std::size_t end = line.find('`', 3);
+    listed[line.substr(3, end - 3)] = line.compare(end, 8, "` | yes ") == 0;
+  }
+  for (const Operator& op : all_operators()) {
+    for (const Spelling& spelling : op.spellings) {
+      const auto found = listed.find(std::string(spelling.type));
+      ASSERT_NE(found, listed.end()) << spelling.type;
+      EXPECT_EQ(found->second, op.gradient != nullptr) << spelling.type;
+      listed.erase(found);
+    }
+  }
+  for (const char* other : {"Data", "ImageData", "Input", "Silence"})
+    EXPECT_EQ(listed.erase(other), 1U);
+  EXPECT_TRUE(listed.empty()) << listed.begin()->first;
 }
 
 // In float and in double, the reference kernels agree on every case that the backends will be given.

@@ -71,9 +71,9 @@ inline constexpr std::size_t kLongestRow = 4096;
 std::vector<std::size_t> rows_of(const std::vector<bool>& may_be_in_one);
 
 // In a row, what is touched by steps that are so far apart may lie at the same place, by which the
-// later ones wait for the earlier. No branch of a network is so long. But on the way back of training,
-// gradients of weights, which nobody waits for, and what is computed again could else all be put off to
-// the end, each in memory of its own.
+// later ones wait for the earlier. Branches that are longer give up running at once for that. But on
+// the way back of training, gradients of weights, which nobody waits for, and what is computed again
+// could else all be put off to the end, each in memory of its own.
 inline constexpr std::size_t kFarApart = 16;
 
 // A value of the graph that the caller writes or reads.

@@ -168,15 +168,31 @@ void TrainingLoop::add_notes_of(const Evaluator& test) {
   }
 }
 
+// Of lists: files that are not there, before hours have gone.
+void TrainingLoop::check_files(const FedNetwork& network) {
+  if (!network.data->is_quick_to_check()) return;
+  const DataCheck found = network.data->check(1);
+  if (found.bad == 0) return;
+  if (found.bad == found.samples)
+    throw Error(network.source, "photos that can be read",
+                fmt::format("{}, none of which can; the first: {}", found.samples, found.first[0]),
+                "--data-root, or a root_folder in the data layer");
+  facts_.notes.push_back(
+      fmt::format("{}: {} of {} photos cannot be read, others stand in for them; the first: {}",
+                  network.source, found.bad, found.samples, found.first[0]));
+}
+
 void TrainingLoop::note_facts() {
   facts_.network = network_.imported.graph.name;
   facts_.notes = network_.imported.notes;
   facts_.train = facts_of(network_);
+  check_files(network_);
   facts_.ranks = network_.loader.ranks;
   for (const auto& test : tests_) {
     facts_.tests.push_back(facts_of(test->network()));
     facts_.test_bytes += test->memory_bytes();
     add_notes_of(*test);
+    check_files(test->network());
   }
   for (const CaffeParam& param : learnable_params(network_.imported))
     facts_.parameters += param.shape.count();

@@ -119,6 +119,7 @@ class TrainingLoop {
   void require_same_work() const;
   void add_tests();
   void add_notes_of(const Evaluator& test);
+  void check_files(const FedNetwork& network);
   void note_facts();
 
   TrainingLoopOptions options_;
