@@ -30,7 +30,7 @@ class CaffeAttrs final : public AttrReader {
 
   // Fields that nobody asked for, without those that matter to training only (fillers, engine, ...).
   struct Unread {
-    std::string name;   // dotted
+    std::string name;  // dotted
     int line;
     std::string meant;  // a field of which this is a misspelling, as it seems; or empty
   };
