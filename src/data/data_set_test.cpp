@@ -29,6 +29,22 @@ std::string open_error(const DataSource& source) {
 
 // ---- folders
 
+// Caffe's lists, without a root.
+TEST(DataList, PathsMayBeginWhereTheProgramWasStarted) {
+  const Folder folder;
+  const auto file = folder.write("photos/a.ppm", photo(1));
+  const std::string from_here =
+      std::filesystem::relative(file, std::filesystem::current_path()).string();
+  folder.write("lists/here.txt", from_here + " 0\n");
+  const auto data = open_data_set({folder.path("lists/here.txt")});
+  EXPECT_EQ(data->name(0), from_here);
+  EXPECT_EQ(data->check().bad, 0);
+  EXPECT_TRUE(data->is_quick_to_check());
+  folder.write("lists/none.txt", "nowhere/a.ppm 0\n");
+  EXPECT_EQ(open_data_set({folder.path("lists/none.txt")})->name(0),
+            folder.path("lists/nowhere/a.ppm").string());
+}
+
 TEST(DataFolder, ClassesAreSortedFoldersWithAllPhotosBelow) {
   const Folder folder;
   folder.write("set/zebra/b.ppm", photo(1));

@@ -71,6 +71,7 @@ MeanImage compute_mean(const std::shared_ptr<const DataSet>& data, const MeanOpt
     size.new_height = options.height;
     size.new_width = options.width;
   }
+  require_valid(size);
   // As many at once as take a few dozen megabytes as floats.
   constexpr std::int64_t kPixels = std::int64_t{1} << 21;
   const std::int64_t most = std::max<std::int64_t>(1, kPixels / (size.height * size.width));

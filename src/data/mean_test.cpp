@@ -52,6 +52,16 @@ TEST(Mean, IsThatOfCaffesTool) {
   EXPECT_NEAR(channel_means(mean)[0], blue, 1e-9);
 }
 
+TEST(Mean, ASizeHasRowsAndColumns) {
+  const Folder folder;
+  folder.write("list.txt", "a.ppm 0\n");
+  folder.write("a.ppm", photo(1));
+  MeanOptions options;
+  options.width = 5;
+  EXPECT_TRUE(says(error_of([&] { compute_mean(open_data_set({folder.path("list.txt")}), options); }),
+                   "[augmentation: height]"));
+}
+
 TEST(Mean, LeavesOutWhatCannotBeRead) {
   const Folder folder;
   folder.write("a.ppm", photo(1));

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <exception>
+#include <functional>
+#include <map>
 
 #include "base/error.h"
 
@@ -14,18 +16,21 @@ namespace {
 // A test net whose layers have the parameters of the trained network's layers.
 FedNetwork load_test_net(const EvaluatorOptions& options, std::optional<std::int64_t> batch) {
   FedNetwork network = load_fed_network(options.net, options.weights, options.feed, batch);
-  std::map<std::string_view, const CaffeParam*> trained;  // by their names in the test net
-  for (const CaffeStored& layer : network.imported.layers) {
+  MARU_ASSERT(options.trained != nullptr);
+  std::map<std::string, const CaffeParam*, std::less<>> trained;  // by their names in the test net
+  for (CaffeStored& layer : network.imported.layers) {
     const auto same = std::ranges::find(*options.trained, layer.name, &CaffeStored::name);
     if (same == options.trained->end()) continue;
     for (std::size_t i = 0; i < std::min(layer.params.size(), same->params.size()); ++i) {
-      const CaffeParam &own = layer.params[i], &other = same->params[i];
+      CaffeParam& own = layer.params[i];
+      const CaffeParam& other = same->params[i];
       if (own.shape != other.shape)
         throw Error(layer.name, fmt::format("{} as it is trained, {}", own.name, other.shape.str()),
                     own.shape.str(),
                     "the same layer in the training and the test network, of data with as many "
                     "channels (is_color, force_gray)");
       trained[own.name] = &other;
+      own = other;  // what was drawn for the test net is not kept
     }
   }
   Graph& graph = network.imported.graph;

@@ -578,6 +578,8 @@ class Train(TrainCase):
                      "green/001.ppm] expected a photo, of 2 GiB at most"]:
             self.assertEqual(err[err.index("skipped:"):].count(part), 1, err)
         self.assertIn("2 of 12 photos cannot be read", err)
+        (self.dir / "gone.txt").write_text("no/a.ppm 0\nno/b.ppm 1\n")
+        self.bad(1, "train", "--solver", self.solver(), "--train-data", self.dir / "gone.txt", says=["2, none of which can"])
 
     def test_a_label_that_is_ignored(self):
         def solver(name, ignored):

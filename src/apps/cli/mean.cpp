@@ -27,7 +27,9 @@ class Mean final : public Verb {
                "The photos: a folder of folders, a list, tar files or an LMDB; see docs/data.md.\n"
                "Required.",
                source_.path, Need::required);
-    line->text("--data-root", "DIR", "What paths in a list begin in. Default: the list's own folder.",
+    line->text("--data-root", "DIR",
+               "What paths in a list begin in. Default: the list's own folder; or the working\n"
+               "directory, where the first of them is found only there.",
                source_.root);
     line->text("--size", "HxW",
                "Photos are resized to this many rows and columns first. Default: that of the first,\n"

@@ -51,7 +51,9 @@ class Test final : public Verb {
                "The photos with their labels: a folder of folders, a list, tar files or an LMDB;\n"
                "see docs/data.md. Required.",
                source_.path, Need::required);
-    line->text("--data-root", "DIR", "What paths in a list begin in. Default: the list's own folder.",
+    line->text("--data-root", "DIR",
+               "What paths in a list begin in. Default: the list's own folder; or the working\n"
+               "directory, where the first of them is found only there.",
                source_.root);
     line->numbers("--top", "K,...", "How many first scores count as right. Default: 1,5.", top_);
     line->number("--centre",

@@ -94,7 +94,9 @@ class Train final : public Verb {
               "tar files or an LMDB; see docs/data.md.",
               train_data_);
     line.text("--test-data", "PATH", "The same for test nets.", test_data_);
-    line.text("--data-root", "DIR", "What paths in lists begin in. Default: the list's own folder.",
+    line.text("--data-root", "DIR",
+              "What paths in lists begin in. Default: the list's own folder; or the working\n"
+              "directory, where the first of them is found only there.",
               root_);
     line.text("--augment", "WORDS",
               "What is done to photos when training, with commas between; added to what the data\n"
