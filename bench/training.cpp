@@ -7,6 +7,11 @@
 // medians of a pass (forward and backward) and of an update (SGD with momentum), the memory that was
 // planned, and the sum of the losses of the first and the last pass. --steps: behind it the N steps of
 // a pass that take longest when each is run alone, and what all of a kernel take together.
+//
+// Started several times as `maru train` is (docs/train.md#several-processes), it trains by ranks, N
+// images each, and rank 0 speaks: a pass then takes as long as that of the slowest. What all_reduce
+// takes alone, less what a pass takes more than that of one rank, was hidden behind the rest of the way
+// back.
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <chrono>
@@ -20,6 +25,7 @@
 #include "import/caffe.h"
 #include "measure/probe.h"
 #include "measure/statistics.h"
+#include "ranks/communicator.h"
 #include "train/trainer.h"
 
 namespace {
@@ -31,7 +37,7 @@ double seconds_since(Clock::time_point start) {
 }
 
 // How long each step takes alone, in descending order, and the sums over steps of equal operators.
-void print_steps(maru::Trainer& trainer, std::size_t most) {
+void print_steps(maru::Trainer& trainer, std::size_t most, bool speaks) {
   constexpr std::size_t kTimes = 20;
   struct Row {
     double seconds = 0;
@@ -55,6 +61,7 @@ void print_steps(maru::Trainer& trainer, std::size_t most) {
     sum.first += seconds;
     ++sum.second;
   }
+  if (!speaks) return;
   std::ranges::sort(rows, std::greater{}, &Row::seconds);
   for (std::size_t i = 0; i < std::min(most, rows.size()); ++i)
     std::printf("%9.1f us  %s\n", rows[i].seconds * 1e6, rows[i].text.c_str());
@@ -88,8 +95,12 @@ int run(int argc, char** argv) {
 
   maru::Imported imported = maru::import_caffe(definition, std::nullopt, import);
 
+  const maru::Ranks ranks = maru::ranks_from_environment();
+  if (device_name != "cpu") maru::see_own_gpu_only(ranks);
+  options.communicator = maru::make_communicator(ranks);
   maru::DeviceOptions device;
   device.precision = precisions.at(precision);
+  device.communicator = options.communicator;
   std::vector<std::unique_ptr<maru::Device>> devices;
   devices.push_back(maru::open_device(device_name, device));
   if (!devices[0]->is_host()) devices.push_back(maru::open_device("cpu", {}));
@@ -104,7 +115,7 @@ int run(int argc, char** argv) {
   maru::Trainer trainer(std::move(imported.graph), list, options);
   const double plan_seconds = seconds_since(plan_start);
 
-  std::mt19937 random(1);
+  std::mt19937 random(1 + static_cast<unsigned>(ranks.rank));
   std::uniform_real_distribution<float> draw(-120, 130);
   std::vector<double> passes, steps;
   double first = 0, now = 0;
@@ -123,26 +134,27 @@ int run(int argc, char** argv) {
     trainer.update(0.001);
     steps.push_back(seconds_since(update_start));
   }
-  std::size_t copied = trainer.plan().copied_bytes();
+  const std::size_t copied = trainer.plan().copied_bytes();
   const double pass = maru::measure::median(passes), update = maru::measure::median(steps);
-  std::printf("%s\n", nlohmann::json{{"device", device_name},
-                                     {"precision", precision},
-                                     {"batch", *import.batch},
-                                     {"updates", updates},
-                                     {"plan_seconds", plan_seconds},
-                                     {"pass_seconds", pass},
-                                     {"update_seconds", update},
-                                     {"images_per_second",
-                                      static_cast<double>(*import.batch) / (pass + update)},
-                                     {"state_bytes", trainer.state_bytes()},
-                                     {"arena_bytes", trainer.arena_bytes()},
-                                     {"copied_bytes", copied},
-                                     {"steps", trainer.plan().steps.size()},
-                                     {"first_loss", first},
-                                     {"last_loss", now}}
-                          .dump()
-                          .c_str());
-  if (most_steps > 0) print_steps(trainer, most_steps);
+  const nlohmann::json found{
+      {"device", device_name},
+      {"ranks", ranks.ranks},
+      {"precision", precision},
+      {"batch", *import.batch},
+      {"updates", updates},
+      {"plan_seconds", plan_seconds},
+      {"pass_seconds", pass},
+      {"update_seconds", update},
+      {"images_per_second", static_cast<double>(*import.batch * ranks.ranks) / (pass + update)},
+      {"state_bytes", trainer.state_bytes()},
+      {"arena_bytes", trainer.arena_bytes()},
+      {"copied_bytes", copied},
+      {"steps", trainer.plan().steps.size()},
+      {"first_loss", first},
+      {"last_loss", now}};
+  if (ranks.rank == 0) std::printf("%s\n", found.dump().c_str());
+  if (most_steps > 0) print_steps(trainer, most_steps, ranks.rank == 0);
+  if (options.communicator) options.communicator->leave();
   return 0;
 }
 

@@ -84,10 +84,10 @@ random_seed: 7 solver_mode: CPU
 """
 
 
-def has_cuda():
-    """Whether `maru devices` lists a GPU that CUDA drives."""
+def has_cuda(device="cuda"):
+    """Whether `maru devices` lists this GPU, as one that CUDA drives."""
     code, out, _ = maru("devices", "--json")
-    return code == 0 and "cuda" in [device["name"] for device in json.loads(out)]
+    return code == 0 and device in [one["name"] for one in json.loads(out)]
 
 
 def table(path):
