@@ -285,6 +285,22 @@ class Classify(Case):
         self.assertEqual(self.classify(photo, "--mean", "-1,2,255", "--scale", "-1"),  # values, not options
                          self.classify(photo, "--mean=-1,2,255", "--scale=-1"))
 
+    def test_a_mean_of_caffes_gives_its_channels_means(self):
+        (self.dir / "photos" / "a").mkdir(parents=True)
+        photo = ppm(self.dir / "photos" / "a" / "a.ppm", (200, 20, 110))
+        image = self.dir / "mean.binaryproto"
+        means = json.loads(self.good("mean", "--data", self.dir / "photos", "-o", image, "--json"))["mean"]
+        self.assertEqual(means, [110, 20, 200])
+        for channels, numbers in (("bgr", means), ("rgb", means[::-1])):
+            of_file, of_numbers = (self.classify(photo, "--channels", channels, "--scale", "1", "--mean", mean)
+                                   for mean in (image, ",".join(map(str, numbers))))
+            self.assertEqual(of_file, of_numbers)
+        self.assertNotEqual(of_file, self.classify(photo, "--channels", "rgb", "--scale", "1", "--mean", ",".join(map(str, means))))
+        model = ["--model", self.tiny]
+        self.bad(1, "classify", photo, *model, "--mean", self.dir / "none.binaryproto", says=["none.binaryproto"])
+        (self.dir / "bad.binaryproto").write_text("110,20,200")
+        self.bad(1, "classify", photo, *model, "--mean", self.dir / "bad.binaryproto", says=["bad.binaryproto", "compute_image_mean"])
+
     def test_resize_crop_takes_the_middle(self):
         photo = self.dir / "wide.ppm"  # blue at both ends, red in the middle
         row = bytes(BLUE) * 20 + bytes(RED) * 20 + bytes(BLUE) * 20

@@ -49,6 +49,12 @@ float finite(const std::string& name, std::string_view text) {
   return *value;
 }
 
+std::vector<float> finite_numbers(const std::string& name, std::string_view text) {
+  std::vector<float> values;
+  for (const std::string_view part : split(text, ',')) values.push_back(finite(name, part));
+  return values;
+}
+
 }  // namespace
 
 struct CommandLine::Parser {
@@ -165,9 +171,20 @@ void CommandLine::integer(const char* names, const char* help, std::int64_t& var
 void CommandLine::numbers(const char* names, const char* value, const char* help,
                           std::optional<std::vector<float>>& variable) {
   parser_->value(names, value, help, [&variable, name = spoken(names)](const std::string& s) {
-    variable.emplace();
-    for (const std::string_view part : split(s, ',')) variable->push_back(finite(name, part));
+    variable = finite_numbers(name, s);
   });
+}
+
+void CommandLine::numbers_or_file(const char* names, const char* value, const char* help,
+                                  const char* extension, std::optional<std::vector<float>>& numbers,
+                                  std::string& file) {
+  parser_->value(names, value, help,
+                 [&numbers, &file, extension, name = spoken(names)](const std::string& s) {
+                   const bool is_file = s.ends_with(extension);
+                   file = is_file ? s : std::string();
+                   numbers.reset();
+                   if (!is_file) numbers = finite_numbers(name, s);
+                 });
 }
 
 void CommandLine::number(const char* names, const char* help, std::optional<float>& variable) {

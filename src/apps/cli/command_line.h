@@ -47,9 +47,12 @@ class CommandLine {
              bool greedy, Need need = Need::optional);
   void integer(const char* names, const char* help, std::int64_t& variable, std::int64_t min,
                std::int64_t max);
-  // One to `most` numbers with commas between.
+  // Numbers with commas between.
   void numbers(const char* names, const char* value, const char* help,
                std::optional<std::vector<float>>& variable);
+  // The same, or the path of a file that has this extension, which clears the other.
+  void numbers_or_file(const char* names, const char* value, const char* help, const char* extension,
+                       std::optional<std::vector<float>>& numbers, std::string& file);
   void number(const char* names, const char* help, std::optional<float>& variable);
 
   template <class T>

@@ -10,6 +10,7 @@ namespace maru::cli {
 
 struct PhotoFlags {
   std::optional<std::vector<float>> mean;
+  std::string mean_file;  // instead; empty: none
   std::optional<float> scale;
   std::optional<Preprocessing::Channels> channels;
   std::optional<Preprocessing::Resize> resize;
