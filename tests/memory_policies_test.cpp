@@ -78,6 +78,41 @@ struct Outcome {
   std::uint64_t crossed = 0;
 };
 
+// Binding another input maps what the same hand-over has of other regions, which may move by that.
+TEST(MemoryPolicies, WhatMovesWhenAnInputIsBoundIsFoundByTheStepsThatDoNotReadIt) {
+  SplitDevice device;
+  device.unsupported = {"pool", "softmax"};
+  const auto cpu = open_device("cpu", {});
+  Net net({1, 3, 6, 6});
+  net.add("c", conv(3), {"data"}).add("p", Pool{}, {"data"}).add("s", Softmax{}, {"c"});
+  net.add("join", Concat{}, {"p", "s"}).add("d", conv(4), {"join"}).output("d");
+  const std::vector<const Device*> devices{&device, cpu.get()};
+  PlanOptions options;
+  options.policy = MemoryPolicy::zero_copy;
+  Planned planned = make_plan(net.graph, devices, options);
+  const Weights weights = pack_weights(planned, devices);
+  Executor executor(planned.plan, devices, weights);
+  const Port &in = planned.plan.inputs[0], &out = planned.plan.outputs[0];
+  const auto result = [&] {
+    {
+      const HostView view =
+          executor.region(in.region).map(Access::write, 0, in.desc.bytes(), &executor.queue());
+      std::mt19937 random(5);
+      std::ranges::generate(view.as<float>(), [&] { return static_cast<float>(random() % 7); });
+    }
+    executor.run();
+    const HostView view =
+        executor.region(out.region).map(Access::read, 0, out.desc.bytes(), &executor.queue());
+    return std::vector<float>(view.as<float>().begin(), view.as<float>().end());
+  };
+  device.place = 1;
+  const std::vector<float> before = result();
+  device.place = 2;
+  const Heap& heap = executor.region(in.region).heap();
+  executor.rebind(in.region, heap.allocate(in.desc.bytes(), "data"), in.desc.shape);
+  EXPECT_EQ(result(), before);
+}
+
 // Two runs, the second with other input, to see that nothing of the first is left.
 Outcome run(const Graph& graph, const SplitDevice& device, const Device* cpu, MemoryPolicy policy) {
   std::vector<const Device*> devices{&device};

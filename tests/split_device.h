@@ -1,6 +1,7 @@
 // A device for tests of memory: it computes with the reference kernels, but only when somebody waits
 // for it, and its heaps do what the strictest real ones do. Memory of its own no CPU address leads to;
-// shared memory is at another address each time it is mapped, and nowhere in between. So a missing wait
+// shared memory is at another address each time it is mapped (or each time that a test says so), and
+// nowhere in between. So a missing wait
 // reads stale bytes, and a touch outside of a map is a crash. What is mapped to be written alone comes
 // with garbage, workspaces are scribbled over, and work that is given to the device while memory that
 // is not concurrent is mapped is counted.
@@ -14,6 +15,7 @@
 #include <functional>
 #include <set>
 #include <string>
+#include <utility>
 
 #include "base/error.h"
 #include "device/device.h"
@@ -39,10 +41,11 @@ class LazyQueue final : public Queue {
 // One file in memory, mapped once for the device and anew for each look of the CPU.
 class SplitAllocation final : public Allocation {
  public:
-  SplitAllocation(std::size_t bytes, bool concurrent, int& open_views)
+  SplitAllocation(std::size_t bytes, bool concurrent, int& open_views, const int& place)
       : bytes_(bytes),
         concurrent_(concurrent),
         open_views_(open_views),
+        place_(place),
         file_(::memfd_create("maru test", 0)) {
     MARU_ASSERT(file_ >= 0 && ::ftruncate(file_, static_cast<off_t>(bytes)) == 0);
     device_ = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, file_, 0);
@@ -60,25 +63,40 @@ class SplitAllocation final : public Allocation {
     if (concurrent_) return static_cast<std::byte*>(device_) + offset;
     ++open_views_;
     if (access == Access::write) std::memset(static_cast<std::byte*>(device_) + offset, 0xFF, bytes);
+    if (kept_ != nullptr) {
+      if (place_ == kept_place_) return kept_ + offset;
+      end(std::exchange(kept_, nullptr));
+    }
     // Old mappings keep their addresses until they end, so a new one is elsewhere.
     void* base = ::mmap(nullptr, bytes_, PROT_READ | PROT_WRITE, MAP_SHARED, file_, 0);
     bases_.insert(static_cast<std::byte*>(base));
+    if (place_ != 0) {
+      kept_ = static_cast<std::byte*>(base);
+      kept_place_ = place_;
+    }
     return static_cast<std::byte*>(base) + offset;
   }
   void unmap(void* address, Access, std::size_t, Queue*) noexcept override {
     if (concurrent_) return;
     --open_views_;
     const auto base = std::prev(bases_.upper_bound(static_cast<std::byte*>(address)));
-    ::munmap(*base, bytes_);
-    // Keeps the address taken, so that it is not given again and a late touch is a crash.
-    ::mmap(*base, bytes_, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
-    bases_.erase(base);
+    if (*base != kept_) end(*base);
   }
 
  private:
+  void end(std::byte* base) {
+    ::munmap(base, bytes_);
+    // Keeps the address taken, so that it is not given again and a late touch is a crash.
+    ::mmap(base, bytes_, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+    bases_.erase(base);
+  }
+
   std::size_t bytes_;
   bool concurrent_;
   int& open_views_;
+  const int& place_;
+  int kept_place_ = 0;
+  std::byte* kept_ = nullptr;  // where it is mapped while place_ is what it was
   int file_;
   void* device_;
   std::set<std::byte*> bases_;
@@ -86,16 +104,17 @@ class SplitAllocation final : public Allocation {
 
 class SplitHeap final : public Heap {
  public:
-  SplitHeap(std::string name, MemoryTraits traits, int& open_views)
-      : Heap(std::move(name), traits), open_views_(open_views) {}
+  SplitHeap(std::string name, MemoryTraits traits, int& open_views, const int& place)
+      : Heap(std::move(name), traits), open_views_(open_views), place_(place) {}
 
  protected:
   std::unique_ptr<Allocation> do_allocate(std::size_t bytes) const override {
-    return std::make_unique<SplitAllocation>(bytes, traits().concurrent, open_views_);
+    return std::make_unique<SplitAllocation>(bytes, traits().concurrent, open_views_, place_);
   }
 
  private:
   int& open_views_;
+  const int& place_;
 };
 
 class SplitDevice final : public Device {
@@ -109,6 +128,9 @@ class SplitDevice final : public Device {
   std::size_t workspace = 0;                 // bytes, of every kernel that computes
   mutable std::size_t transferred = 0;       // bytes, by all transfers
   mutable int given_while_mapped = 0;        // times that it got work when it must not
+  // 0: what is mapped is elsewhere each time; else only where this is another number than the last
+  // time.
+  int place = 0;
 
   struct HeapSpec {
     std::string name;
@@ -130,7 +152,7 @@ class SplitDevice final : public Device {
                      {"pinned", traits(true, false, true)}}) {}
   explicit SplitDevice(const std::vector<HeapSpec>& heaps) {
     for (const HeapSpec& heap : heaps) {
-      own_.push_back(std::make_unique<SplitHeap>(heap.name, heap.traits, open_views_));
+      own_.push_back(std::make_unique<SplitHeap>(heap.name, heap.traits, open_views_, place));
       heaps_.push_back(own_.back().get());
     }
   }

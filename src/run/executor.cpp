@@ -159,18 +159,21 @@ void Executor::rebind(std::size_t region, Buffer buffer, Shape shape) {
   };
   const bool is_as_planned =
       std::ranges::any_of(plan_.inputs, is_port) || std::ranges::any_of(plan_.outputs, is_port);
+  std::vector<std::size_t> moved;
   for (const std::size_t r : changed) {
     // Of a region that keeps its shape, operands may be parts.
     reshaped_[r] = is_as_planned ? std::nullopt : std::optional(shape);
-    host_ranges_->remap(r);
+    for (const std::size_t hand_over : host_ranges_->remap(r)) moved.push_back(hand_over);
   }
   for (std::size_t i = 0; i < steps_.size(); ++i) {
     const auto touches = [&](const Operand& operand) {
       return std::ranges::find(changed, operand.region) != changed.end();
     };
     const Step& step = plan_.steps[i];
-    if (step.kernel &&
-        (std::ranges::any_of(step.src, touches) || std::ranges::any_of(step.dst, touches))) {
+    const bool is_moved =
+        step.device != 0 && std::ranges::find(moved, host_ranges_->during(i)) != moved.end();
+    if (step.kernel && (is_moved || std::ranges::any_of(step.src, touches) ||
+                        std::ranges::any_of(step.dst, touches))) {
       rebind_step(i);
     }
   }

@@ -137,15 +137,17 @@ void HostRanges::unmap_all() noexcept {
 
 void HostRanges::drop(std::size_t region) { always_[region] = {}; }
 
-void HostRanges::remap(std::size_t region) {
+std::vector<std::size_t> HostRanges::remap(std::size_t region) {
+  std::vector<std::size_t> moved;
   map_for_good(region);
   for (std::size_t h = 0; h < hand_overs_.size(); ++h) {
     if (std::ranges::none_of(hand_overs_[h],
                              [&](const Range& range) { return range.region == region; }))
       continue;
-    map(h);
+    if (map(h)) moved.push_back(h);
     unmap(h);
   }
+  return moved;
 }
 
 }  // namespace maru

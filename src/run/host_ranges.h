@@ -33,9 +33,10 @@ class HostRanges {
   bool map(std::size_t hand_over);
   void unmap(std::size_t hand_over) noexcept;
   void unmap_all() noexcept;
-  // Around giving the region another buffer.
+  // Around giving the region another buffer; remap() returns the hand-overs of which any range is at
+  // another address than before, of another region too.
   void drop(std::size_t region);
-  void remap(std::size_t region);
+  std::vector<std::size_t> remap(std::size_t region);
 
  private:
   struct Range {
