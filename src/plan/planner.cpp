@@ -6,6 +6,7 @@
 #include <limits>
 #include <map>
 #include <mutex>
+#include <system_error>
 #include <thread>
 
 #include "base/error.h"
@@ -143,10 +144,14 @@ class Planner {
         }
       }
     };
-    std::vector<std::thread> helpers;
-    for (int i = 1; i < options_.compile_threads; ++i) helpers.emplace_back(work);
-    work();
-    for (std::thread& helper : helpers) helper.join();
+    {
+      std::vector<std::jthread> helpers;
+      try {
+        for (int i = 1; i < options_.compile_threads; ++i) helpers.emplace_back(work);
+      } catch (const std::system_error&) {  // the system gives no more; fewer do the same
+      }
+      work();
+    }
     if (failure) std::rethrow_exception(failure);
     for (const std::size_t job : job_of) kernels_.push_back(job == kNone ? nullptr : jobs[job].kernel);
   }
