@@ -4,6 +4,7 @@
 #include <omp.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <fstream>
@@ -123,6 +124,21 @@ TEST_F(SessionTest, ACallersPixelsAreReadWhereTheyStand) {
   session.run();
   EXPECT_EQ(session.top(1)[0].label, "blue");
   EXPECT_TRUE(photos_moved(session).empty());
+}
+
+TEST_F(SessionTest, PhotosBeyondWhatAnOffsetCanSayAreAnError) {
+  ModelOptions options;
+  options.batch = 1024;
+  const Model model = Model::load(folder_, options);
+  Session session(model);
+  try {
+    session.photo(4096, 4096);  // of which 1,024 would be 51.5 GB
+    FAIL() << "expected an error";
+  } catch (const Error& error) {
+    EXPECT_EQ(std::string(error.what()),
+              "[session] expected 1024 photos of 34.4 GB in all at most, got one of 50.3 MB; try a "
+              "smaller batch, or smaller photos");
+  }
 }
 
 TEST_F(SessionTest, AMissingOrBrokenPhotoIsNeverClassified) {

@@ -11,6 +11,7 @@
 #include "api/model_state.h"
 #include "base/error.h"
 #include "base/mapped_file.h"
+#include "base/text.h"
 #include "ops/preprocess.h"
 #include "run/executor.h"
 #include "vision/image.h"
@@ -121,6 +122,10 @@ struct Session::State {
       slots.assign(slots.size(), {});  // the caller's photo is not ours
       slot_bytes = spacing = 0;
     }
+    if (round_up(bytes, kFrameUnit) > widest_spacing())
+      throw Error("session", fmt::format("{} photos of 34.4 GB in all at most", model->batch),
+                  fmt::format("one of {}", human_bytes(static_cast<double>(bytes))),
+                  "a smaller batch, or smaller photos");
     if (bytes <= slot_bytes) return spread(bytes);
     const std::int64_t larger = round_up(std::max(bytes, slot_bytes * 2), kFrameUnit);
     stop_looking(pixels.region);
@@ -134,6 +139,12 @@ struct Session::State {
     spacing = apart;
   }
 
+  // A frame's offset has 32 bits.
+  std::int64_t widest_spacing() const {
+    return std::numeric_limits<std::int32_t>::max() / std::max<std::int64_t>(1, model->batch - 1) *
+           kFrameUnit;
+  }
+
   // Photos lie as close together as the largest of them allows, so that a copy of all of them is one of
   // little else. Where one comes that is larger, the others move apart.
   void spread(std::int64_t bytes) {
@@ -144,7 +155,7 @@ struct Session::State {
       spacing = wanted;
       return;
     }
-    const std::int64_t apart = std::min(std::max(wanted, 2 * spacing), slot_bytes);
+    const std::int64_t apart = std::min({std::max(wanted, 2 * spacing), slot_bytes, widest_spacing()});
     const Port& pixels = port(model->photos->pixels);
     stop_looking(pixels.region);
     const HostView view = memory(model->photos->pixels)
