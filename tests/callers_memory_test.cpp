@@ -3,6 +3,7 @@
 #include <maru/maru.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <memory>
 

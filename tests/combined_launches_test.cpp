@@ -1,6 +1,7 @@
 // Devices that combine launches: what plans let run at once, and how rows of steps are run.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "plan/check.h"

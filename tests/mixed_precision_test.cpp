@@ -2,6 +2,7 @@
 // and a device that does round; the loss scale; and where numbers that are not finite began.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <set>

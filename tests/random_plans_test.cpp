@@ -3,6 +3,7 @@
 // printed.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <numeric>
 
 #include "device/registry.h"

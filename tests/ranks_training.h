@@ -1,6 +1,7 @@
 // The training that ranks do together and one process does alone, to compare them.
 #pragma once
 
+#include <algorithm>
 #include <functional>
 #include <map>
 #include <string>

@@ -2,6 +2,8 @@
 // in the middle are all likely.
 #pragma once
 
+#include <algorithm>
+
 #include "ops/batch_norm.h"
 #include "ops/bias.h"
 #include "ops/concat.h"
