@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "base/json_text.h"
 #include "base/mapped_file.h"
+#include "base/text.h"
 
 namespace maru {
 namespace {
@@ -71,6 +72,7 @@ class Card {
       throw Error(where_, "a card in JSON", error.what(), "a JSON checker");
     }
     if (!root_.is_object()) throw Error(where_, "a JSON object", root_.type_name());
+    reject_misspelt(root_, {"name", "origin", "network", "weights", "labels", "preprocessing"});
   }
 
   std::string text(const json& in, const char* field) const {
@@ -84,6 +86,7 @@ class Card {
     if (!root_.contains("preprocessing")) return result;
     const json& in = root_["preprocessing"];
     if (!in.is_object()) throw wrong("preprocessing", "an object", in);
+    reject_misspelt(in, {"channels", "mean", "scale", "resize"});
     const std::string channels = text(in, "channels"), resize = text(in, "resize");
     if (channels == "rgb") {
       result.channels = Preprocessing::Channels::rgb;
@@ -112,6 +115,18 @@ class Card {
   const json& root() const { return root_; }
 
  private:
+  // What else somebody notes there is theirs.
+  void reject_misspelt(const json& in, std::initializer_list<std::string_view> fields) const {
+    for (const auto& [name, value] : in.items()) {
+      if (std::ranges::find(fields, std::string_view(name)) != fields.end()) continue;
+      for (const std::string_view field : fields) {
+        if (are_similar(name, field))
+          throw Error(where_, fmt::format("a field \"{}\"", field), fmt::format("\"{}\"", name),
+                      "one of the two, or another word if it is something else");
+      }
+    }
+  }
+
   Error wrong(std::string_view field, std::string_view expected, const json& got) const {
     return Error(fmt::format("{}: {}", where_, field), expected, json_text(got));
   }

@@ -88,6 +88,9 @@ TEST(DataFolder, ErrorsNameTheFolder) {
   folder.write("flat/x.ppm", photo(1));
   EXPECT_TRUE(says(open_error({folder.path("flat")}), "one folder for each class, got no folders"));
   EXPECT_TRUE(says(open_error({folder.path("none")}), "got nothing there"));
+  EXPECT_TRUE(
+      says(open_error({folder.write("set.tar.gz", "\x1F\x8B\x08 and so on")}), "got gzip; try gunzip"));
+  EXPECT_TRUE(says(open_error({folder.write("a.jpg", "\xFF\xD8\xFF and so on")}), "got a photo"));
   EXPECT_TRUE(says(open_error({folder.path("set"), "", "parquet"}), "got parquet"));
   EXPECT_TRUE(says(open_error({""}), "expected a path"));
 }

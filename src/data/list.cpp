@@ -81,6 +81,10 @@ class List final : public DataSet {
     const MappedFile mapped(file_);
     std::string_view rest = mapped.text();
     if (rest.starts_with("\xEF\xBB\xBF")) rest.remove_prefix(3);
+    if (rest.starts_with("\x1F\x8B"))
+      throw Error(file_, "a list, or an archive (.tar) that is not compressed", "gzip", "gunzip");
+    if (rest.starts_with("\xFF\xD8\xFF") || rest.starts_with("\x89PNG"))
+      throw Error(file_, "a list, \"path label\" a line", "a photo", "a list or folders of photos");
     for (std::int64_t line = 1; !rest.empty(); ++line) {
       const std::size_t end = std::min(rest.find('\n'), rest.size());
       add(rest.substr(0, end), line);

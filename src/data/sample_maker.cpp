@@ -119,9 +119,11 @@ void SampleMaker::to_floats(const Augmented& how, ConstPixelView photo, std::int
   const int height = static_cast<int>(options_.augment.height);
   const int width = static_cast<int>(options_.augment.width);
   if (how.part.height != height || how.part.width != width) {
-    throw Error(set_.name(index), fmt::format("{} x {} pixels", width, height),
-                fmt::format("{} x {}", how.part.width, how.part.height),
-                "resizing photos first (new_height and new_width), or cropping them, to that");
+    throw Error(
+        set_.name(index), fmt::format("{} x {} pixels", width, height),
+        fmt::format("{} x {}", how.part.width, how.part.height),
+        "resizing photos first (new_height and new_width in a data layer; --size of maru mean, rows x "
+        "columns), or cropping them, to that");
   }
   const MeanImage* mean = floats.mean.get();
   if (mean != nullptr && (mean->height != how.resized_height || mean->width != how.resized_width)) {

@@ -506,13 +506,15 @@ class Importer {
         if (spelling.format == "caffe") names.push_back(spelling.type);
       }
     }
+    const bool is_misspelt =
+        std::ranges::any_of(names, [&](std::string_view n) { return are_similar(n, layer.type); });
     if (contains(kNotHere, layer.type))
       throw Error(place_of_type(layer), "a layer type that maru runs",
                   got + ", which Caffe has and maru has not",
                   "docs/layers.md, which lists those that there are");
     throw Error(place_of_type(layer),
                 fmt::format("one of the {} layer types that maru runs", names.size()), got,
-                closest_names(layer.type, names));
+                is_misspelt ? closest_names(layer.type, names) : "docs/layers.md, which lists them");
   }
 
   ValueId find_bottom(std::size_t index, const std::string& bottom) const {

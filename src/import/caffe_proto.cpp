@@ -94,7 +94,8 @@ void CaffeProtoReader::fail_wire(const protozero::exception& error) const {
   fail("protobuf wire data", error.what(), "fetching the file again: it is damaged");
 }
 
-void CaffeProtoReader::check_kind(std::string_view kind, std::string_view text_hint) const {
+void CaffeProtoReader::check_kind(std::string_view kind, std::string_view text_hint) {
+  kind_ = kind;
   const std::string_view start(begin_, std::min<std::size_t>(size_, 256));
   const auto reject = [&](std::string_view got, std::string_view hint) {
     throw Error(file_, fmt::format("a {}", kind), got, hint);
@@ -121,7 +122,7 @@ bool CaffeProtoReader::next(Pbf& message) {
 void CaffeProtoReader::want(const Pbf& message, Wire wire, std::string_view what) const {
   if (message.wire_type() == wire) return;
   fail(fmt::format("{} as {}", what, text_of(wire)), text_of(message.wire_type()),
-       "the .caffemodel of Caffe itself: this is another kind of file, or damaged");
+       fmt::format("a {} of Caffe's: this is another kind of file, or damaged", kind_));
 }
 
 CaffeProtoReader::View CaffeProtoReader::view(Pbf& message, std::string_view what) const {

@@ -27,7 +27,7 @@ class CaffeProtoReader {
 
   View all() const { return {begin_, size_}; }
   // Throws Error naming a file of another kind. kind: ".caffemodel"; hint: for a text file.
-  void check_kind(std::string_view kind, std::string_view text_hint) const;
+  void check_kind(std::string_view kind, std::string_view text_hint);
   // Runs a part; what protozero throws comes out as an Error with its place.
   template <class F>
   void guarded(F&& part) const {
@@ -57,8 +57,8 @@ class CaffeProtoReader {
   std::size_t size_;
   std::shared_ptr<const void> owner_;
   Constant::Storage storage_;
-  std::string file_;
-  std::size_t at_ = 0;  // where the field that is being read begins
+  std::string file_, kind_;  // ".caffemodel"
+  std::size_t at_ = 0;       // where the field that is being read begins
 };
 
 // A message as it will be written: small runs of bytes, and values that stay where they are.

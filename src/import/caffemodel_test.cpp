@@ -156,8 +156,8 @@ TEST(Caffemodel, FilesOfAnotherKind) {
   // A solver state: field 1 is a number there.
   EXPECT_EQ(
       error_reading("\x08\x01\x12\x01"),
-      "[m: byte 0] expected the network's name as a block, got a varint; try the .caffemodel of Caffe "
-      "itself: this is another kind of file, or damaged");
+      "[m: byte 0] expected the network's name as a block, got a varint; try a .caffemodel of Caffe's: "
+      "this is another kind of file, or damaged");
   const Folder folder;
   EXPECT_EQ(folder.shorten(error_of([&] { read_caffemodel(folder.path("none.caffemodel")); })),
             "[none.caffemodel] expected a readable file, got No such file or directory; try checking "

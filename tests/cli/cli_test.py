@@ -157,7 +157,7 @@ class Words(Case):
             (["classify", photo, *model, "--channels", "bgra"], ["--channels", "rgb"]),
             (["classify", photo, *model, "--resize", "stretch"], ["--resize", "squash"]),
             (["classify", photo, *model, "--mean", "1,2"], ["--mean", "1 or 3"]),
-            (["classify", photo, *model, "--mean", "1,x,3"], ["--mean", "x"]),
+            (["classify", photo, *model, "--mean", "1,x,3"], ["--mean", "x", "FILE.binaryproto"]),
             (["classify", photo, *model, "--mean", ""], ["--mean"]),
             (["classify", photo, *model, "--scale", "nan"], ["--scale"]),
             (["classify", photo, *model, "--json=maybe"], ["[--json]", "no value"]),
@@ -284,6 +284,16 @@ class Classify(Case):
         self.assertEqual(self.best(photo, "--mean", "300"), ["dark"])
         self.assertEqual(self.classify(photo, "--mean", "-1,2,255", "--scale", "-1"),  # values, not options
                          self.classify(photo, "--mean=-1,2,255", "--scale=-1"))
+
+    def test_a_misspelt_field_of_the_card_is_an_error(self):
+        photo = ppm(self.dir / "a.ppm", RED)
+        copy = self.copy_of_tiny()
+        card = json.loads((copy / "model.json").read_text())
+        for wrong in ({**card, "preprocesing": {}}, {**card, "preprocessing": {**card["preprocessing"], "chanels": "rgb"}}):
+            (copy / "model.json").write_text(json.dumps(wrong))
+            self.bad(1, "classify", photo, "--model", copy, says=["model.json", "a field \"", "got \""])
+        (copy / "model.json").write_text(json.dumps({**card, "licence": "of somebody's own"}))
+        self.good("classify", photo, "--model", copy)
 
     def test_a_mean_of_caffes_gives_its_channels_means(self):
         (self.dir / "photos" / "a").mkdir(parents=True)

@@ -59,6 +59,12 @@ class Profile(Case):
             self.assertIsNone(step["joules"])
             self.assertIn(step["kind"], ["kernel", "copy", "wait", "release"])
 
+    def test_one_report_on_standard_output(self):
+        found = json.loads(self.good("profile", "--model", self.tiny, *FAST, "--json", "-", cwd=self.dir))
+        self.check(found)
+        self.assertFalse((self.dir / "-").exists())
+        self.bad(2, "profile", "--model", self.tiny, *FAST, "--json", "-", "--html", "-", says=["one of --json"])
+
     def test_every_step_of_the_plan(self):
         text, found = self.profile("--threads", 1)
         self.check(found)

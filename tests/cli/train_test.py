@@ -323,6 +323,7 @@ class Train(TrainCase):
     def test_the_state_of_another_solver(self):
         self.run_train(self.solver("sgd", iterations=10))
         other = self.solver("other", kind='type: "RMSProp" rms_decay: 0.9', iterations=20)
+        self.run_train(other, "--snapshot", self.snapshot("sgd", 10)[0], code=1, says=["a .solverstate of Caffe's: this is another"])
         self.run_train(other, "--snapshot", self.snapshot("sgd", 10)[1], code=1,
                        says=["expected what a solver of type rmsprop remembers, got that of sgd"])
 
@@ -378,6 +379,19 @@ class Train(TrainCase):
         self.assertEqual(found["kept"]["recomputed"], 0)
         self.assertGreater(found["anew"]["recomputed"], 0)
         self.assertLess(found["anew"]["bytes"]["arena"], found["kept"]["bytes"]["arena"])
+
+    def test_openmp_says_how_many_threads(self):
+        solver, counted = self.solver(iterations=1000000, snapshot=0), {}
+        for threads in (1, 3):
+            program = subprocess.Popen([cli_test.MARU, "train", "--solver", solver, "--threads", "1"], text=True,
+                                       stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+                                       env={**os.environ, "OMP_NUM_THREADS": str(threads)})
+            next(line for line in program.stdout if "iteration 5/" in line)
+            counted[threads] = len(os.listdir(f"/proc/{program.pid}/task"))
+            program.kill()
+            program.wait()
+            program.stdout.close()
+        self.assertEqual(counted[3] - counted[1], 2)
 
     def test_stops_and_goes_on_by_itself(self):
         solver = self.solver(iterations=1000000, snapshot=0, more="snapshot_after_train: false\n")

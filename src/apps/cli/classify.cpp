@@ -36,7 +36,7 @@ class Classify final : public Verb {
         "network, and prints the best classes with their scores. A photo that cannot be read is\n"
         "reported and the others go on.",
         std::initializer_list<std::string_view>{
-            "classify cat.jpg --model models/googlenet",
+            "classify cat.jpg --model models/googlenet-tiny",
             "classify holidays/ 'more/*.png' --model deploy.prototxt --top 1 --json"});
     line->positionals("IMAGE",
                       "Photos (JPEG, PNG, PPM, PGM), folders of photos, or patterns in quotes.\n"

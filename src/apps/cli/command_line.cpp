@@ -183,7 +183,13 @@ void CommandLine::numbers_or_file(const char* names, const char* value, const ch
                    const bool is_file = s.ends_with(extension);
                    file = is_file ? s : std::string();
                    numbers.reset();
-                   if (!is_file) numbers = finite_numbers(name, s);
+                   if (is_file) return;
+                   try {
+                     numbers = finite_numbers(name, s);
+                   } catch (const UsageError& error) {
+                     throw UsageError(name, fmt::format("{}, or FILE{}", error.expected(), extension),
+                                      error.got());
+                   }
                  });
 }
 

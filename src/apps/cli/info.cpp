@@ -51,7 +51,7 @@ class Info final : public Verb {
         "Weights need not be there. Of a packed model it lists the layers as they were folded and "
         "fused,\n"
         "for what it was packed, and its sections.",
-        std::initializer_list<std::string_view>{"info models/googlenet",
+        std::initializer_list<std::string_view>{"info models/googlenet-tiny",
                                                 "info deploy.prototxt --batch 8 --json",
                                                 "info googlenet.maru --verify"});
     flags_.add_model_positional(*line);

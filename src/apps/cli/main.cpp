@@ -42,8 +42,8 @@ std::string overview() {
          "\n  help      what a verb does and what its options mean: maru help classify\n"
          "  --version print the version\n\n"
          "Examples:\n"
-         "  maru classify cat.jpg --model models/googlenet\n"
-         "  maru plan models/googlenet\n\n"
+         "  maru classify cat.jpg --model models/googlenet-tiny\n"
+         "  maru plan models/googlenet-tiny\n\n"
          "Exit codes: 0 done, 1 something failed, 2 the command line is wrong.\n";
 }
 

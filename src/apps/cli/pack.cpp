@@ -22,7 +22,7 @@ class Pack final : public Verb {
         "file's own pages, which several processes share. It is for the device, processor and options\n"
         "that it was packed with; elsewhere loading says so.",
         std::initializer_list<std::string_view>{
-            "pack models/googlenet -o googlenet.maru",
+            "pack models/googlenet-tiny -o googlenet.maru",
             "pack deploy.prototxt --weights net.caffemodel --labels names.txt -o net.maru --batch 4"});
     flags_.add_model_positional(*line);
     line->text("-o,--output", "FILE", "The file to write, by custom called *.maru. Required.", file_,

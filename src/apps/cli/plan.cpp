@@ -13,10 +13,11 @@ class Plan final : public Verb {
         "plan",
         "Shows how a network would run on this machine: every step in order with its kernel, each\n"
         "tensor's layout and place in memory, and every copy. A copy that is not in the plan does not\n"
-        "happen.",
+        "happen. What is planned depends on how many runs it is for: 'maru classify' plans for the\n"
+        "number of its photos, 'maru run' for one, so for these say --runs.",
         std::initializer_list<std::string_view>{
-            "plan models/googlenet", "plan models/googlenet --memory copy --batch 4 --json",
-            "plan models/googlenet --raw --device board:tk1 --policies"});
+            "plan models/googlenet-tiny", "plan models/googlenet-tiny --memory copy --batch 4 --json",
+            "plan models/googlenet-tiny --raw --device board:tk1 --policies"});
     flags_.add_model_positional(*line);
     flags_.add_weights(*line);
     flags_.add_execution(*line);

@@ -85,8 +85,9 @@ class Profile final : public Verb {
         "is in the figures, and said. The sum of all steps is held against a whole run.\n"
         "Start with --top 10; 'maru plan' has the same steps with their memory.",
         std::initializer_list<std::string_view>{
-            "profile --model models/googlenet --top 10",
-            "profile --model models/googlenet --device opencl --html report.html --trace trace.json",
+            "profile --model models/googlenet-tiny --top 10",
+            "profile --model models/googlenet-tiny --device opencl --html report.html --trace "
+            "trace.json",
             "profile --model net.maru --device cuda --precision fp16 --energy --json profile.json"});
     flags_.add_model(*line);
     flags_.add_weights(*line);
@@ -131,9 +132,16 @@ class Profile final : public Verb {
                   fmt::format("\"{}\", whose times are modelled", options.device),
                   fmt::format("maru plan {} --device {}", flags_.model, options.device));
     }
+    int on_output = 0;
     for (const std::string* file : {&json_, &html_, &trace_}) {
-      if (!file->empty()) NewFile{*file};  // throws now, not after minutes
+      if (*file == "-")
+        ++on_output;
+      else if (!file->empty())
+        NewFile{*file};  // throws now, not after minutes
     }
+    if (on_output > 1)
+      throw UsageError("-", "one of --json, --html and --trace on standard output",
+                       std::to_string(on_output));
     const Model model = load_model(flags_.model, options);
     Session session(model);
     ProfileResult result = describe(model, options);
@@ -161,8 +169,8 @@ class Profile final : public Verb {
     }
     if (meter != nullptr) take_energy(what, *meter, result);
     if (!no_roof_) take_roofs(model, options, result);
-    out.write(measure::text_of(result, static_cast<std::size_t>(top_)));
-    return write_files(result) ? 0 : 1;
+    if (on_output == 0) out.write(measure::text_of(result, static_cast<std::size_t>(top_)));
+    return write_files(out, result) ? 0 : 1;
   }
 
  private:
@@ -321,10 +329,11 @@ class Profile final : public Verb {
   }
 
   // Whether all could be written.
-  bool write_files(const ProfileResult& result) const {
+  bool write_files(Output& out, const ProfileResult& result) const {
     bool is_written = true;
     const auto write = [&](const std::string& file, std::string (*text)(const ProfileResult&)) {
       if (file.empty()) return;
+      if (file == "-") return out.write(text(result));
       try {
         write_file(file, text(result));
       } catch (const Error& error) {

@@ -99,13 +99,13 @@ class Run final : public Verb {
         "Runs a network on raw tensors: .npy files in, .npy files out, no preprocessing. Any value of\n"
         "the network can be asked for, inner ones too ('maru info' lists them).",
         std::initializer_list<std::string_view>{
-            "run --model models/googlenet --input data=photo.npy --output prob=prob.npy",
+            "run --model models/googlenet-tiny --input data=photo.npy --output prob=prob.npy",
             "run --model deploy.prototxt --input in.npy --output prob=p.npy pool5=features.npy "
             "--json"});
     flags_.add_model(*line);
     flags_.add_weights(*line);
     line->texts("-i,--input", "NAME=FILE ...",
-                "The network's inputs: little-endian f4, or f8, u1, i4 which become f4.\n"
+                "The network's inputs: little-endian f4, or f8, f2, u1, i4 which become f4.\n"
                 "'NAME=' may be left out where there is only one. Required.",
                 inputs_, true, Need::required);
     line->texts("-o,--output", "NAME=FILE ...",

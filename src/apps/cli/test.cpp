@@ -41,7 +41,7 @@ class Test final : public Verb {
         "first of its scores (top-1) or among the first few (top-5), which classes are worst, and\n"
         "what is taken for what. A photo that cannot be read is reported and left out.",
         std::initializer_list<std::string_view>{
-            "test --model models/googlenet --data photos/val",
+            "test --model models/googlenet-tiny --data photos/val",
             "test --model deploy.prototxt -w snap_iter_4000.caffemodel --data val.txt --html "
             "page.html"});
     flags_.add_model(*line);

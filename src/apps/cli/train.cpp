@@ -1,4 +1,6 @@
 // maru train: trains a network as a Caffe solver file says.
+#include <omp.h>
+
 #include <algorithm>
 #include <cstdlib>
 #include <filesystem>
@@ -226,7 +228,8 @@ class Train final : public Verb {
     DeviceOptions options;
     options.precision = precision_;
     options.communicator = training.communicator;
-    if (std::getenv("OMP_NUM_THREADS") == nullptr) options.threads = threads_of_rank();
+    options.threads =
+        std::getenv("OMP_NUM_THREADS") != nullptr ? omp_get_max_threads() : threads_of_rank();
     std::vector<std::unique_ptr<Device>> devices;
     if (name == "auto") {
       // Others have no kernels for training: the CPU would do most of it, beside them.
