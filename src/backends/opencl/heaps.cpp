@@ -135,9 +135,13 @@ class SvmRange final : public Allocation {
     runtime_.throw_noted();
     if (bytes == 0) return address;
     const auto* session = static_cast<OpenclQueue*>(queue);
+    // With an event, since unmap() has one: PoCL 6.0 takes no note of a map that has none, and ends the
+    // process at the unmap that does not find it.
+    cl_event event = nullptr;
     check(clEnqueueSVMMap(session != nullptr ? session->get() : runtime_.own_queue(), CL_TRUE,
-                          map_flags(access), address, bytes, 0, nullptr, nullptr),
+                          map_flags(access), address, bytes, 0, nullptr, &event),
           "clEnqueueSVMMap");
+    const EventHandle owner(event);
     return address;
   }
 
