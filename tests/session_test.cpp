@@ -136,8 +136,8 @@ TEST_F(SessionTest, PhotosBeyondWhatAnOffsetCanSayAreAnError) {
     FAIL() << "expected an error";
   } catch (const Error& error) {
     EXPECT_EQ(std::string(error.what()),
-              "[session] expected 1024 photos of 34.4 GB in all at most, got one of 50.3 MB; try a "
-              "smaller batch, or smaller photos");
+              "[session] expected photos of 33.6 MB at most, 1024 of them, got 50.3 MB; try a smaller "
+              "batch, or smaller photos");
   }
 }
 

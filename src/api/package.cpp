@@ -72,7 +72,7 @@ class Card {
       throw Error(where_, "a card in JSON", error.what(), "a JSON checker");
     }
     if (!root_.is_object()) throw Error(where_, "a JSON object", root_.type_name());
-    reject_misspelt(root_, {"name", "origin", "network", "weights", "labels", "preprocessing"});
+    reject_misspelt(root_, kFields);
   }
 
   std::string text(const json& in, const char* field) const {
@@ -86,7 +86,7 @@ class Card {
     if (!root_.contains("preprocessing")) return result;
     const json& in = root_["preprocessing"];
     if (!in.is_object()) throw wrong("preprocessing", "an object", in);
-    reject_misspelt(in, {"channels", "mean", "scale", "resize"});
+    reject_misspelt(in, kPreprocessingFields);
     const std::string channels = text(in, "channels"), resize = text(in, "resize");
     if (channels == "rgb") {
       result.channels = Preprocessing::Channels::rgb;
@@ -115,15 +115,17 @@ class Card {
   const json& root() const { return root_; }
 
  private:
+  static constexpr std::string_view kFields[] = {"name",    "origin", "network",
+                                                 "weights", "labels", "preprocessing"};
+  static constexpr std::string_view kPreprocessingFields[] = {"channels", "mean", "scale", "resize"};
+
   // What else somebody notes there is theirs.
-  void reject_misspelt(const json& in, std::initializer_list<std::string_view> fields) const {
+  void reject_misspelt(const json& in, std::span<const std::string_view> fields) const {
     for (const auto& [name, value] : in.items()) {
       if (std::ranges::find(fields, std::string_view(name)) != fields.end()) continue;
-      for (const std::string_view field : fields) {
-        if (are_similar(name, field))
-          throw Error(where_, fmt::format("a field \"{}\"", field), fmt::format("\"{}\"", name),
-                      "one of the two, or another word if it is something else");
-      }
+      if (std::ranges::any_of(fields, [&](std::string_view field) { return are_similar(name, field); }))
+        throw Error(where_, "a field of a card", fmt::format("\"{}\"", name),
+                    closest_names(name, fields));
     }
   }
 

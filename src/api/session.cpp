@@ -123,9 +123,10 @@ struct Session::State {
       slot_bytes = spacing = 0;
     }
     if (round_up(bytes, kFrameUnit) > widest_spacing())
-      throw Error("session", fmt::format("{} photos of 34.4 GB in all at most", model->batch),
-                  fmt::format("one of {}", human_bytes(static_cast<double>(bytes))),
-                  "a smaller batch, or smaller photos");
+      throw Error("session",
+                  fmt::format("photos of {} at most, {} of them",
+                              human_bytes(static_cast<double>(widest_spacing())), model->batch),
+                  human_bytes(static_cast<double>(bytes)), "a smaller batch, or smaller photos");
     if (bytes <= slot_bytes) return spread(bytes);
     const std::int64_t larger = round_up(std::max(bytes, slot_bytes * 2), kFrameUnit);
     stop_looking(pixels.region);

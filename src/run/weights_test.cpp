@@ -70,9 +70,9 @@ TEST_F(Taken, AsTheyLieWhereTheHeapImports) {
 }
 
 TEST_F(Taken, ByACountedCopyElsewhere) {
-  const OwnHeap stubborn(false), promising(true);  // the second says that it imports, and then does not
-  for (const auto& [heap, offset] : {std::pair<const Heap*, std::size_t>{&stubborn, 0},
-                                     {&promising, 0},
+  const OwnHeap imports_nothing(false), fails_to_import(true);
+  for (const auto& [heap, offset] : {std::pair<const Heap*, std::size_t>{&imports_nothing, 0},
+                                     {&fails_to_import, 0},
                                      {device->heaps()[0], 1}}) {  // not aligned
     const Weights weights = take(*heap, offset);
     EXPECT_NE(weights.buffers.at(0).native(), file.data() + offset);

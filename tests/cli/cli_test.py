@@ -291,7 +291,7 @@ class Classify(Case):
         card = json.loads((copy / "model.json").read_text())
         for wrong in ({**card, "preprocesing": {}}, {**card, "preprocessing": {**card["preprocessing"], "chanels": "rgb"}}):
             (copy / "model.json").write_text(json.dumps(wrong))
-            self.bad(1, "classify", photo, "--model", copy, says=["model.json", "a field \"", "got \""])
+            self.bad(1, "classify", photo, "--model", copy, says=["model.json", "a field of a card", "try "])
         (copy / "model.json").write_text(json.dumps({**card, "licence": "of somebody's own"}))
         self.good("classify", photo, "--model", copy)
 

@@ -386,11 +386,12 @@ class Train(TrainCase):
             program = subprocess.Popen([cli_test.MARU, "train", "--solver", solver, "--threads", "1"], text=True,
                                        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
                                        env={**os.environ, "OMP_NUM_THREADS": str(threads)})
-            next(line for line in program.stdout if "iteration 5/" in line)
-            counted[threads] = len(os.listdir(f"/proc/{program.pid}/task"))
-            program.kill()
-            program.wait()
-            program.stdout.close()
+            try:
+                next(line for line in program.stdout if "iteration 5/" in line)
+                counted[threads] = len(os.listdir(f"/proc/{program.pid}/task"))
+            finally:
+                program.kill()
+                program.communicate()
         self.assertEqual(counted[3] - counted[1], 2)
 
     def test_stops_and_goes_on_by_itself(self):

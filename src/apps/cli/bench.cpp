@@ -34,9 +34,8 @@ class Bench final : public Verb {
         "believed.",
         std::initializer_list<std::string_view>{
             "bench --model models/googlenet-tiny --image cat.jpg",
-            "bench --model models/googlenet-tiny --device opencl --size 3840x2160 --compare "
-            "copy,zero-copy "
-            "--paper",
+            "bench --model models/googlenet-tiny --device opencl --size 3840x2160 "
+            "--compare copy,zero-copy --paper",
             "bench --model models/googlenet-tiny --json now.json --html now.html",
             "bench --compare-files before.json now.json --fail-if-slower 1.05"});
     declare_what(*line);
