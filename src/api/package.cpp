@@ -121,7 +121,8 @@ class Card {
 
   // What else somebody notes there is theirs.
   void reject_misspelt(const json& in, std::span<const std::string_view> fields) const {
-    for (const auto& [name, value] : in.items()) {
+    for (const auto& item : in.items()) {
+      const std::string& name = item.key();
       if (std::ranges::find(fields, std::string_view(name)) != fields.end()) continue;
       if (std::ranges::any_of(fields, [&](std::string_view field) { return are_similar(name, field); }))
         throw Error(where_, "a field of a card", fmt::format("\"{}\"", name),

@@ -88,7 +88,7 @@ class CopyProvider final : public Provider {
     const auto is_last = [](const TensorDesc& desc) {
       return desc.layout.kind == Layout::Kind::channels_last;
     };
-    // Not by oneDNN: 3.7.2 leaves out elements of such windows (its issue 3280).
+    // Not by oneDNN: 3.7.2 leaves out elements of such windows (its issue 3280, it seems).
     if (is_last(call.src[0]) && is_last(call.dst[0])) {
       return host_kernel("memcpy by pixel", [](Views src, Views dst, std::span<std::byte>) {
         copy_pixels(src[0], dst[0]);
