@@ -27,6 +27,15 @@ std::unique_ptr<Launch> Device::combine(std::span<const OrderedLaunch>) const {
   return nullptr;
 }
 
+bool may_be_wanted(std::string_view name, const DeviceOptions& options) {
+  return options.only.empty() || options.only == "auto" || options.only == name;
+}
+
+bool is_the_one(const Device& device, const DeviceOptions& options) {
+  if (options.only == "auto") return device.computes(options.precision);
+  return options.only == device.name();
+}
+
 bool has_kernel(const Device& device, const Op& op, std::span<const TensorDesc> src,
                 std::span<const TensorDesc> dst, std::span<const bool> constant) {
   std::vector<TensorDesc> open_src(src.begin(), src.end()), open_dst(dst.begin(), dst.end());

@@ -91,6 +91,9 @@ struct DeviceOptions {
   std::function<void(const Absence&)> report = {};  // told of devices that are not offered
   // The processes that train together; null: this one is alone. Devices then offer AllReduce over them.
   std::shared_ptr<Communicator> communicator = {};
+  // The one device that is wanted, by its name, or "auto": the first that computes in `precision`. No
+  // others are opened where that can be told before. Empty: all.
+  std::string only = {};
 };
 
 struct DeviceModel;  // device/speed.h
@@ -133,6 +136,11 @@ class Device {
   // where one of them is bound anew, all are combined anew.
   virtual std::unique_ptr<Launch> combine(std::span<const OrderedLaunch> launches) const;
 };
+
+// Of DeviceOptions::only, for backends: whether a device of that name may be the wanted one, before it is
+// opened; and whether this is it, so that no others are looked for.
+bool may_be_wanted(std::string_view name, const DeviceOptions& options);
+bool is_the_one(const Device& device, const DeviceOptions& options);
 
 // Whether the device has a kernel of its own for the call, whatever the layouts, and not the operator's
 // reference alone.

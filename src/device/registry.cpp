@@ -30,6 +30,7 @@ std::unique_ptr<Device> open_device(std::string_view name, const DeviceOptions& 
   const std::string_view wanted = name.substr(0, name.find(':'));
   std::string absent;
   DeviceOptions asking = options;
+  asking.only = name;
   asking.report = [&](const Absence& absence) {
     absent += fmt::format("{}{}", absent.empty() ? "" : "; ", absence.why.what());
     if (options.report) options.report(absence);
@@ -37,7 +38,7 @@ std::unique_ptr<Device> open_device(std::string_view name, const DeviceOptions& 
   for (const Backend& backend : all_backends()) {
     if (name == "auto" ? backend.by_name_only : wanted != backend.name) continue;
     for (auto& device : backend.devices(asking)) {
-      if (name == "auto" ? !device->computes(options.precision) : name != device->name()) continue;
+      if (!is_the_one(*device, asking)) continue;
       require_precision(*device, options.precision);
       return std::move(device);
     }

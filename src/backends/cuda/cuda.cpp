@@ -120,8 +120,10 @@ std::vector<std::unique_ptr<Device>> devices_of(const std::shared_ptr<const Modu
   }
   for (int ordinal = 0; ordinal < count; ++ordinal) {
     const std::string name = ordinal == 0 ? "cuda" : fmt::format("cuda:{}", ordinal);
+    if (!may_be_wanted(name, options)) continue;
     try {
       devices.push_back(make_device(name, module, ordinal, options));
+      if (is_the_one(*devices.back(), options)) break;
     } catch (const Error& error) {
       report(options, error, true);  // others may work
     }

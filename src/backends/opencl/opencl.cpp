@@ -123,6 +123,7 @@ std::vector<std::unique_ptr<Device>> opencl_devices(const DeviceOptions& options
       std::string name = devices.empty() ? "opencl" : fmt::format("opencl:{}", devices.size());
       devices.push_back(std::make_unique<opencl::OpenclDevice>(std::move(name), std::move(runtime),
                                                                std::move(heaps)));
+      if (is_the_one(*devices.back(), options)) break;
     } catch (const Error& error) {
       if (options.report) options.report({error, true});  // a driver that cannot even begin
     }
