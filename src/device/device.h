@@ -137,8 +137,8 @@ class Device {
   virtual std::unique_ptr<Launch> combine(std::span<const OrderedLaunch> launches) const;
 };
 
-// Of DeviceOptions::only, for backends: whether a device of that name may be the wanted one, before it is
-// opened; and whether this is it, so that no others are looked for.
+// Of DeviceOptions::only, for backends: whether a device of that name may be the wanted one, before it
+// is opened; and whether this is it, so that no others are looked for.
 bool may_be_wanted(std::string_view name, const DeviceOptions& options);
 bool is_the_one(const Device& device, const DeviceOptions& options);
 

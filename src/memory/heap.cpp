@@ -1,5 +1,7 @@
 #include "memory/heap.h"
 
+#include <unistd.h>
+
 #include <cstdint>
 #include <new>
 #include <utility>
@@ -18,8 +20,13 @@ std::string MemoryTraits::str() const {
   add(coherent, "coherent");
   add(concurrent, "concurrent");
   add(migrates, "migrates");
-  add(imports, "imports");
+  add(imports, imports_read_only ? "imports" : "imports what can be written");
   return text;
+}
+
+std::size_t host_memory_bytes() {
+  return static_cast<std::size_t>(::sysconf(_SC_PHYS_PAGES)) *
+         static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
 }
 
 HostView::HostView(Allocation* allocation, Access access, std::size_t offset, std::size_t bytes,
@@ -77,11 +84,19 @@ Buffer Heap::allocate(std::size_t bytes, std::string_view purpose) const {
 }
 
 Buffer Heap::import(void* pointer, std::size_t bytes) const {
+  return import_as(Access::read_write, pointer, bytes);
+}
+
+Buffer Heap::import_read_only(const void* pointer, std::size_t bytes) const {
+  return import_as(Access::read, const_cast<void*>(pointer), bytes);
+}
+
+Buffer Heap::import_as(Access access, void* pointer, std::size_t bytes) const {
   if (pointer == nullptr || reinterpret_cast<std::uintptr_t>(pointer) % traits_.alignment != 0) {
     throw Error(name_, fmt::format("a pointer aligned to {} bytes", traits_.alignment),
                 fmt::format("{}", fmt::ptr(pointer)), "aligned_alloc, or a page from mmap");
   }
-  auto allocation = do_import(pointer, bytes);
+  auto allocation = do_import(pointer, bytes, access);
   if (!allocation) {
     throw Error(name_, "a heap that takes memory of the caller", "one that does not",
                 "a heap listed as importing by `maru devices`");
@@ -89,6 +104,6 @@ Buffer Heap::import(void* pointer, std::size_t bytes) const {
   return Buffer(*this, std::move(allocation), bytes);
 }
 
-std::unique_ptr<Allocation> Heap::do_import(void*, std::size_t) const { return nullptr; }
+std::unique_ptr<Allocation> Heap::do_import(void*, std::size_t, Access) const { return nullptr; }
 
 }  // namespace maru

@@ -93,14 +93,18 @@ class Heap {
   // Uses memory of the caller, who keeps it alive, without a copy. Throws Error when the heap cannot or
   // the pointer is not aligned to traits().alignment.
   Buffer import(void* pointer, std::size_t bytes) const;
+  // The same of memory that can only be read: neither side may write to the buffer.
+  Buffer import_read_only(const void* pointer, std::size_t bytes) const;
 
  protected:
   // Returns nullptr when there is not enough memory.
   virtual std::unique_ptr<Allocation> do_allocate(std::size_t bytes) const = 0;
-  // Returns nullptr when this heap imports nothing.
-  virtual std::unique_ptr<Allocation> do_import(void* pointer, std::size_t bytes) const;
+  // `access`: read, or read_write. Returns nullptr when this heap imports nothing.
+  virtual std::unique_ptr<Allocation> do_import(void* pointer, std::size_t bytes, Access access) const;
 
  private:
+  Buffer import_as(Access access, void* pointer, std::size_t bytes) const;
+
   std::string name_;
   MemoryTraits traits_;
 };

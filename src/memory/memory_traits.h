@@ -20,12 +20,16 @@ struct MemoryTraits {
   // Pages move to the side that touches them, when it does, by the driver: slow each time, and on a
   // full card the end of the program that touches.
   bool migrates = false;
-  bool imports = false;       // takes memory of the caller
-  std::size_t alignment = 1;  // bytes; of every allocation and of imported pointers
+  bool imports = false;            // takes memory of the caller
+  bool imports_read_only = false;  // also such as can only be read, as the pages of a file
+  std::size_t alignment = 1;       // bytes; of every allocation and of imported pointers
   std::size_t limit = std::numeric_limits<std::size_t>::max();  // bytes; largest single allocation
 
   std::string str() const;
   bool operator==(const MemoryTraits&) const = default;
 };
+
+// Bytes of this machine's memory: the limit of heaps that lie in it.
+std::size_t host_memory_bytes();
 
 }  // namespace maru

@@ -211,7 +211,7 @@ Place Placement::weights(double bytes) const {
     std::erase_if(heaps, [&](const Known& k) { return !is_cached(k); });
   for (const Known& known : heaps) {
     const MemoryTraits& traits = known.heap->traits();
-    const bool from_file = options_.weights_in_file && traits.imports;
+    const bool from_file = options_.weights_in_file && traits.imports_read_only;
     double cost = options_.expected_runs * seconds(bytes, known.speed.device_read);
     if (!traits.host_visible) {
       cost += seconds(bytes, staging_speed_.host_write) + seconds(bytes, speeds_[0].upload);
@@ -228,7 +228,7 @@ Place Placement::weights(double bytes) const {
     if (way.weighed < best->weighed * kClearlyBetter) best = &way;
   }
   const Heap& heap = *best->known->heap;
-  const bool from_file = options_.weights_in_file && heap.traits().imports;
+  const bool from_file = options_.weights_in_file && heap.traits().imports_read_only;
   return {Side::device, &heap,
           fmt::format("{} reads {:.1f} GB/s here{}", devices_[0]->name(),
                       best->known->speed.device_read / 1e9,

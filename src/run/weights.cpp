@@ -54,9 +54,9 @@ class Upload {
 // Memory of the caller's, when the heap takes it as it is. Some drivers refuse pages of a file.
 std::optional<Buffer> imported(const Heap& heap, std::span<const std::byte> bytes) {
   const bool aligned = reinterpret_cast<std::uintptr_t>(bytes.data()) % heap.traits().alignment == 0;
-  if (!heap.traits().imports || !aligned) return std::nullopt;
+  if (!heap.traits().imports_read_only || !aligned) return std::nullopt;
   try {
-    return heap.import(const_cast<std::byte*>(bytes.data()), bytes.size());  // only read
+    return heap.import_read_only(bytes.data(), bytes.size());
   } catch (const Error&) {
     return std::nullopt;
   }

@@ -36,7 +36,7 @@ class OwnHeap final : public Heap {
   static MemoryTraits traits_of(bool imports) {
     MemoryTraits traits;
     traits.host_visible = traits.device_visible = traits.coherent = true;
-    traits.imports = imports;
+    traits.imports = traits.imports_read_only = imports;
     traits.alignment = 16;
     return traits;
   }

@@ -181,7 +181,7 @@ std::unique_ptr<Allocation> BoardHeap::do_allocate(std::size_t bytes) const {
   return allocation;
 }
 
-std::unique_ptr<Allocation> BoardHeap::do_import(void* pointer, std::size_t bytes) const {
+std::unique_ptr<Allocation> BoardHeap::do_import(void* pointer, std::size_t bytes, Access) const {
   if (!traits().imports) return nullptr;
   auto allocation =
       std::make_unique<BoardAllocation>(memory_, profile_, static_cast<std::byte*>(pointer), bytes);

@@ -45,7 +45,7 @@ class BoardHeap final : public Heap {
 
  protected:
   std::unique_ptr<Allocation> do_allocate(std::size_t bytes) const override;
-  std::unique_ptr<Allocation> do_import(void* pointer, std::size_t bytes) const override;
+  std::unique_ptr<Allocation> do_import(void* pointer, std::size_t bytes, Access) const override;
 
  private:
   BoardMemory& memory_;

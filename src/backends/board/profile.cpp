@@ -69,7 +69,7 @@ HeapProfile heap_profile(const Json& json) {
   traits.device_cached = device == "cached";
   traits.coherent = json.at("coherent");
   traits.concurrent = heap.cpu_may == CpuMay::always || heap.cpu_may == CpuMay::alone;
-  traits.imports = json.value("imports", false);
+  traits.imports = traits.imports_read_only = json.value("imports", false);
   traits.alignment = json.value("alignment", 64);
   return heap;
 }

@@ -1,7 +1,6 @@
 #include "backends/cpu/host_heap.h"
 
 #include <sys/mman.h>
-#include <unistd.h>
 
 namespace maru::cpu {
 namespace {
@@ -30,10 +29,10 @@ MemoryTraits host_traits() {
   MemoryTraits traits;
   traits.host_visible = traits.device_visible = true;
   traits.host_cached = traits.device_cached = true;
-  traits.coherent = traits.concurrent = traits.imports = true;
+  traits.coherent = traits.concurrent = true;
+  traits.imports = traits.imports_read_only = true;
   traits.alignment = 64;  // a cache line, and the widest vector
-  traits.limit = static_cast<std::size_t>(::sysconf(_SC_PHYS_PAGES)) *
-                 static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+  traits.limit = host_memory_bytes();
   return traits;
 }
 
@@ -48,7 +47,7 @@ std::unique_ptr<Allocation> HostHeap::do_allocate(std::size_t bytes) const {
   return std::make_unique<Pages>(data, bytes);
 }
 
-std::unique_ptr<Allocation> HostHeap::do_import(void* pointer, std::size_t) const {
+std::unique_ptr<Allocation> HostHeap::do_import(void* pointer, std::size_t, Access) const {
   return std::make_unique<Pages>(pointer, 0);
 }
 

@@ -11,7 +11,7 @@ class HostHeap final : public Heap {
 
  protected:
   std::unique_ptr<Allocation> do_allocate(std::size_t bytes) const override;
-  std::unique_ptr<Allocation> do_import(void* pointer, std::size_t bytes) const override;
+  std::unique_ptr<Allocation> do_import(void* pointer, std::size_t bytes, Access) const override;
 };
 
 // Address of a tensor in a HostHeap.

@@ -136,17 +136,18 @@ class TiledKernel final : public CudaKernel {
     return operand == 1 ? plan_.form() : CudaKernel::packed_form(operand);
   }
 
-  // Windows may begin at any channel.
+  // Windows may begin at any channel, but blocks of 4 at a block: all that their kernel wants.
   std::unique_ptr<Launch> bind(std::span<const Tensor> src, std::span<const Tensor> dst,
                                const Tensor& workspace) const override {
     const void* first = Bound(src, dst, workspace).src(0);
-    if (is_chunked(first, kChunkBytes, src[0].desc.dtype)) return CudaKernel::bind(src, dst, workspace);
+    if (unaligned_ == nullptr || is_chunked(first, kChunkBytes, src[0].desc.dtype))
+      return CudaKernel::bind(src, dst, workspace);
     return unaligned_->bind(src, dst, workspace);
   }
 
  private:
   ConvPlan plan_;
-  std::unique_ptr<Kernel> unaligned_;  // takes the same weights
+  std::unique_ptr<Kernel> unaligned_;  // takes the same weights; null for blocks of 4
 };
 
 class ConvProvider final : public Provider {

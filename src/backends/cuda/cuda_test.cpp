@@ -85,6 +85,27 @@ TEST(CudaDevices, AreNamedInOrder) {
   EXPECT_FALSE(devices[0]->is_host());
 }
 
+TEST(CudaDevices, ThatNobodyWantsAreNotOpened) {
+  FakeModule fake;
+  fake.count = 3;
+  const auto opened_for = [&](DeviceOptions options, std::string only) {
+    fake.opened.clear();
+    options.only = std::move(only);
+    std::vector<std::string> names;
+    for (const auto& device : devices_of(fake.module(), options)) names.emplace_back(device->name());
+    EXPECT_EQ(names.size(), fake.opened.size());
+    return names;
+  };
+  using Names = std::vector<std::string>;
+  EXPECT_EQ(opened_for({}, ""), (Names{"cuda", "cuda:1", "cuda:2"}));
+  EXPECT_EQ(opened_for({}, "cuda"), (Names{"cuda"}));
+  EXPECT_EQ(opened_for({}, "cuda:1"), (Names{"cuda:1"}));
+  EXPECT_EQ(opened_for({}, "cuda:3"), Names{});
+  EXPECT_EQ(opened_for({}, "auto"), (Names{"cuda"}));
+  fake.code = 75;  // none computes in it
+  EXPECT_EQ(opened_for({.precision = Precision::tf32}, "auto").size(), 3u);
+}
+
 TEST(CudaDevices, WithoutCodeForThemArePassedOver) {
   FakeModule fake;
   fake.code_code = 209;  // cudaErrorNoKernelImageForDevice
@@ -127,6 +148,10 @@ TEST(CudaHeaps, OfACardAreFastOnOneSide) {
   EXPECT_TRUE(heap_of(heaps, "managed").traits().migrates);
   EXPECT_FALSE(mapped.migrates);
   EXPECT_FALSE(heap_of(heaps, "pinned").traits().device_visible);
+  for (const char* own : {"device", "managed"})
+    EXPECT_EQ(heap_of(heaps, own).traits().limit, fake.facts.memory_bytes) << own;
+  for (const char* host : {"mapped", "registered", "pinned"})
+    EXPECT_EQ(heap_of(heaps, host).traits().limit, host_memory_bytes()) << host;
 }
 
 TEST(CudaHeaps, OfABoardFollowTheRulesForTegra) {
@@ -223,6 +248,34 @@ TEST(CudaHeaps, TakeTheSameMemoryOfTheCallerTwice) {
     EXPECT_THROW(registered.import(page, sizeof page / 2), Error) << "another piece of it";
   }
   EXPECT_TRUE(fake.live.empty());
+}
+
+TEST(CudaHeaps, TakePagesThatCanOnlyBeReadWhereTheDriverDoes) {
+  alignas(4096) static const std::byte page[4096]{};
+  const auto registered_as = [&](FakeModule& fake) {
+    const Runtime runtime(fake.module(), 0);
+    const auto heaps = working_heaps(runtime);
+    const Heap& registered = heap_of(heaps, "registered");
+    EXPECT_EQ(fake.read_only, std::vector<int>{0}) << "its own pages, for the trial";
+    if (!registered.traits().imports_read_only) return -1;
+    EXPECT_EQ(registered.import_read_only(page, sizeof page).native(), page);
+    return fake.read_only.back();
+  };
+  {
+    FakeModule fake;
+    EXPECT_EQ(registered_as(fake), 1);
+  }
+  {
+    FakeModule fake;
+    fake.facts.registers_read_only = 0;
+    EXPECT_EQ(registered_as(fake), -1);
+  }
+  {
+    FakeModule fake;
+    fake.facts.registers_read_only = 0;
+    fake.facts.pageable_memory_access = fake.facts.uses_host_page_tables = 1;
+    EXPECT_EQ(registered_as(fake), 0) << "no flag is needed, nor known";
+  }
 }
 
 TEST(CudaHeaps, HandOverMemoryThatBothMustNotTouch) {

@@ -16,8 +16,8 @@ struct FakeFacts {
     facts.multiprocessors = 4;
     facts.memory_bytes = std::uint64_t{1} << 30;
     facts.shared_bytes = 100 << 10;
-    facts.maps_host_memory = facts.registers_host_memory = facts.has_managed_memory =
-        facts.concurrent_managed_access = 1;
+    facts.maps_host_memory = facts.registers_host_memory = facts.registers_read_only =
+        facts.has_managed_memory = facts.concurrent_managed_access = 1;
     return facts;
   }
   static maru_cuda_facts orin() {

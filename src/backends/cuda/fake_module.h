@@ -7,6 +7,7 @@
 #include <cstring>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -49,6 +50,8 @@ struct FakeModule : FakeFacts, FakeRanks {
   bool graphs_end = true;  // a graph's flag is counted up when it is launched
   std::map<void*, std::pair<int, std::size_t>> live;  // kind and bytes; -1: registered
   std::vector<int> attached;
+  std::set<int> opened;                         // ordinals whose facts were asked for
+  std::vector<int> read_only;                   // as each piece of memory was registered
   std::vector<std::vector<std::size_t>> edges;  // of the last graph, per node
   int launches = 0;
 
@@ -104,7 +107,8 @@ struct FakeModule : FakeFacts, FakeRanks {
       *count = current()->count;
       return current()->count_code;
     };
-    api.device_facts = [](int, maru_cuda_facts* facts) {
+    api.device_facts = [](int ordinal, maru_cuda_facts* facts) {
+      current()->opened.insert(ordinal);
       *facts = current()->facts;
       return 0;
     };
@@ -125,8 +129,9 @@ struct FakeModule : FakeFacts, FakeRanks {
       std::free(data);
       return 0;
     };
-    api.enroll = [](int, void* pointer, std::size_t bytes, maru_cuda_memory* memory) {
+    api.enroll = [](int, void* pointer, std::size_t bytes, int read_only, maru_cuda_memory* memory) {
       if (current()->live.contains(pointer)) return +kAlreadyRegistered;
+      current()->read_only.push_back(read_only);
       current()->live[pointer] = {-1, bytes};
       *memory = {pointer, pointer};
       return 0;

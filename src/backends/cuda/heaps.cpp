@@ -110,12 +110,18 @@ class Registrations {
   };
 
   // The code of the failure is left in `code`; 0: there was none.
-  std::optional<Holder> hold(void* pointer, std::size_t bytes, int& code) {
+  std::optional<Holder> hold(void* pointer, std::size_t bytes, Access access, int& code) {
+    // Where the device follows the CPU's page tables, it needs not be told that pages are only read.
+    const int is_read_only =
+        access == Access::read && runtime_.facts().registers_read_only != 0 ? 1 : 0;
     const std::lock_guard lock(mutex_);
-    One& one = all_[{pointer, bytes}];
-    code = one.holders > 0 ? 0 : runtime_.api().enroll(runtime_.ordinal(), pointer, bytes, &one.memory);
+    const Piece piece{pointer, bytes, access};
+    One& one = all_[piece];
+    code = one.holders > 0
+               ? 0
+               : runtime_.api().enroll(runtime_.ordinal(), pointer, bytes, is_read_only, &one.memory);
     if (code != 0) {
-      all_.erase({pointer, bytes});
+      all_.erase(piece);
       return std::nullopt;
     }
     ++one.holders;
@@ -123,6 +129,12 @@ class Registrations {
   }
 
  private:
+  struct Piece {
+    void* pointer;
+    std::size_t bytes;
+    Access access;
+    auto operator<=>(const Piece&) const = default;
+  };
   struct One {
     maru_cuda_memory memory{};
     int holders = 0;
@@ -131,7 +143,7 @@ class Registrations {
   void let_go(void* pointer) noexcept {
     const std::lock_guard lock(mutex_);
     const auto found =
-        std::ranges::find_if(all_, [&](const auto& one) { return one.first.first == pointer; });
+        std::ranges::find_if(all_, [&](const auto& one) { return one.first.pointer == pointer; });
     if (--found->second.holders > 0) return;
     runtime_.api().withdraw(runtime_.ordinal(), pointer);
     all_.erase(found);
@@ -139,7 +151,7 @@ class Registrations {
 
   const Runtime& runtime_;
   std::mutex mutex_;
-  std::map<std::pair<void*, std::size_t>, One> all_;
+  std::map<Piece, One> all_;
 };
 
 class RegisteredMemory final : public HostMemory {
@@ -162,19 +174,20 @@ bool is_two_way_coherent(const Runtime& runtime) {
   return runtime.facts().integrated != 0 && runtime.compute_capability() >= 101;
 }
 
-MemoryTraits common_traits(const Runtime& runtime) {
+MemoryTraits traits_in_host_memory() {
   MemoryTraits traits;
   traits.alignment = 256;
-  traits.limit = runtime.facts().memory_bytes;
+  traits.limit = host_memory_bytes();
   return traits;
 }
 
 MemoryTraits traits_of(const Runtime& runtime, int kind) {
   const maru_cuda_facts& facts = runtime.facts();
-  MemoryTraits traits = common_traits(runtime);
+  MemoryTraits traits = traits_in_host_memory();
   switch (kind) {
     case MARU_CUDA_DEVICE:
       traits.device_visible = traits.device_cached = true;
+      traits.limit = facts.memory_bytes;
       break;
     case MARU_CUDA_PINNED:  // as Caffe has it: for transfers, out of the kernels' reach
       traits.host_visible = traits.coherent = traits.concurrent = true;
@@ -189,6 +202,7 @@ MemoryTraits traits_of(const Runtime& runtime, int kind) {
       traits.host_visible = traits.device_visible = traits.host_cached = traits.device_cached = true;
       traits.coherent = traits.concurrent = facts.concurrent_managed_access != 0;
       traits.migrates = facts.integrated == 0;
+      traits.limit = facts.memory_bytes;  // it takes more, and then pages move without end
       break;
   }
   return traits;
@@ -234,7 +248,7 @@ class RegisteredHeap final : public Heap {
     void* pages = new_pages(whole);
     if (pages == nullptr) return nullptr;
     int code = 0;
-    if (auto holder = registrations_.hold(pages, whole, code))
+    if (auto holder = registrations_.hold(pages, whole, Access::read_write, code))
       return std::make_unique<RegisteredMemory>(*std::move(holder), whole);
     ::munmap(pages, whole);
     if (code == runtime_.api().out_of_memory) return nullptr;
@@ -242,9 +256,10 @@ class RegisteredHeap final : public Heap {
     return nullptr;
   }
 
-  std::unique_ptr<Allocation> do_import(void* pointer, std::size_t bytes) const override {
+  std::unique_ptr<Allocation> do_import(void* pointer, std::size_t bytes,
+                                        Access access) const override {
     int code = 0;
-    auto holder = registrations_.hold(pointer, bytes, code);
+    auto holder = registrations_.hold(pointer, bytes, access, code);
     runtime_.check(code, "cudaHostRegister");
     return std::make_unique<RegisteredMemory>(*std::move(holder), 0);
   }
@@ -253,6 +268,8 @@ class RegisteredHeap final : public Heap {
   static MemoryTraits traits(const Runtime& runtime) {
     MemoryTraits traits = traits_of(runtime, MARU_CUDA_MAPPED);
     traits.imports = true;
+    traits.imports_read_only =
+        runtime.facts().registers_read_only != 0 || runtime.facts().uses_host_page_tables != 0;
     traits.alignment = 64;
     return traits;
   }
@@ -273,15 +290,15 @@ class PageableHeap final : public Heap {
     if (pages == nullptr) return nullptr;
     return std::make_unique<HostMemory>(maru_cuda_memory{pages, pages}, whole);
   }
-  std::unique_ptr<Allocation> do_import(void* pointer, std::size_t) const override {
+  std::unique_ptr<Allocation> do_import(void* pointer, std::size_t, Access) const override {
     return std::make_unique<HostMemory>(maru_cuda_memory{pointer, pointer}, 0);
   }
 
  private:
   static MemoryTraits traits(const Runtime& runtime) {
-    MemoryTraits traits = common_traits(runtime);
+    MemoryTraits traits = traits_in_host_memory();
     traits.host_visible = traits.device_visible = traits.host_cached = traits.coherent =
-        traits.concurrent = traits.imports = true;
+        traits.concurrent = traits.imports = traits.imports_read_only = true;
     traits.device_cached = runtime.facts().uses_host_page_tables != 0;
     traits.migrates = runtime.facts().integrated == 0 && !traits.device_cached;
     traits.alignment = 64;

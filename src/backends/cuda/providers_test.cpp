@@ -2,10 +2,13 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cstring>
 
 #include "backends/cuda/devices.h"
 #include "backends/cuda/elements.h"
 #include "backends/cuda/fake_module.h"
+#include "backends/cuda/kernels/conv.h"
+#include "backends/cuda/launch.h"
 #include "ops/batch_norm.h"
 #include "ops/batch_norm_grad.h"
 #include "ops/cast.h"
@@ -48,6 +51,8 @@ class CudaOffers : public ::testing::Test {
     for (const Offer& offer : all) text += offer.src[0].str() + "->" + offer.dst[0].str() + " ";
     return text;
   }
+
+  const Device& device() const { return *devices_.at(0); }
 
  private:
   FakeModule fake_;
@@ -149,6 +154,33 @@ TEST_F(CudaOffers, OfTrainingAreForWeightsThatAreData) {
   const auto all =
       offers(ConvGradWeight{window, 1, true}, {f16({8, 64, 28, 28}), f16({8, 96, 28, 28})});
   EXPECT_EQ(std::ranges::min_element(all, {}, &Offer::seconds)->kernel, "conv_grad_weight");
+}
+
+// One pixel of four halves is eight bytes, and the second of two such parts begins behind them.
+TEST_F(CudaOffers, OfBlocksOfFourTakeThemAtAnyBlock) {
+  const Op op = Conv{8, Window{{1, 1}, {1, 1}, {0, 0}, {1, 1}}};
+  const std::vector<TensorDesc> src{f16({1, 4, 1, 1}).with(Layout::blocked(4)), f32({8, 4, 1, 1}),
+                                    f32({8})};
+  const std::vector<TensorDesc> dst{f16({1, 8, 1, 1}).with(Layout::channels_last())};
+  const bool constant[] = {false, true, true};
+  const Call call{op, src, dst, constant};
+  const std::vector<Offer> all = device().offers(call);
+  ASSERT_FALSE(all.empty());
+  ASSERT_EQ(all[0].src[0], Layout::blocked(4));
+  const auto kernel = device().compile(call, all[0]);
+  const Heap& heap = *device().heaps()[0];
+  const Buffer parts = heap.allocate(16, "a test"), rest = heap.allocate(1024, "a test");
+  for (const std::size_t begin : {0, 8}) {
+    const Tensor from[] = {{src[0], &parts, begin}, {src[1], &rest, 0}, {src[2], &rest, 512}};
+    const Tensor to[] = {{dst[0], &rest, 768}};
+    const auto launch = kernel->bind(from, to, {});
+    const auto& launches = static_cast<const CudaLaunch&>(*launch).all();
+    ASSERT_EQ(launches.size(), 1u);
+    ConvParams params{};
+    ASSERT_EQ(launches[0].params.size(), sizeof params);
+    std::memcpy(&params, launches[0].params.data(), sizeof params);
+    EXPECT_EQ(params.src, static_cast<const std::byte*>(parts.native()) + begin);
+  }
 }
 
 TEST_F(CudaOffers, OfPhotosHaveTheLayoutOfTheFirstConvolution) {

@@ -224,13 +224,14 @@ class ImportedHeap final : public OpenclHeap {
     return std::make_unique<ClBuffer>(runtime(), std::move(memory), std::move(pages));
   }
 
-  std::unique_ptr<Allocation> do_import(void* pointer, std::size_t bytes) const override {
+  std::unique_ptr<Allocation> do_import(void* pointer, std::size_t bytes,
+                                        Access access) const override {
     if (runtime().is_intel && bytes % kGranule != 0) {
       throw Error(name(), fmt::format("a size that is a multiple of {} bytes", kGranule),
                   fmt::format("{}", bytes), "a larger piece of memory");
     }
-    MemoryHandle memory =
-        make_buffer(runtime(), CL_MEM_READ_WRITE | CL_MEM_USE_HOST_PTR, bytes, pointer);
+    const cl_mem_flags flags = access == Access::read ? CL_MEM_READ_ONLY : CL_MEM_READ_WRITE;
+    MemoryHandle memory = make_buffer(runtime(), flags | CL_MEM_USE_HOST_PTR, bytes, pointer);
     if (!memory) {
       throw Error(name(), fmt::format("{} bytes of the caller as a buffer", bytes),
                   "a driver that does not take them", "importing less at once");
@@ -244,7 +245,8 @@ class ImportedHeap final : public OpenclHeap {
 
   static MemoryTraits traits_of(const Runtime& runtime) {
     MemoryTraits traits = common_traits(runtime);
-    traits.host_visible = traits.host_cached = traits.imports = true;
+    traits.host_visible = traits.host_cached = true;
+    traits.imports = traits.imports_read_only = true;
     if (runtime.is_intel) traits.alignment = 4096;
     return traits;
   }

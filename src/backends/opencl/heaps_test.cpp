@@ -1,6 +1,5 @@
 #include "backends/opencl/heaps.h"
 
-#include <sys/mman.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -170,34 +169,6 @@ TEST_F(OpenclHeaps, MemoryOfTheCallerIsUsedWhereItStands) {
   const HostView view = into.map(Access::read);
   expect_affine({mine.get(), kCount}, 5);
   EXPECT_THROW(imported->import(mine.get() + 1, 64), Error);
-}
-
-TEST_F(OpenclHeaps, PagesOfAFileThatNobodyWritesAreRead) {
-  const Heap* imported = heap("imported");
-  if (imported == nullptr) GTEST_SKIP() << "this driver takes no memory of the caller";
-  const std::string path = ::testing::TempDir() + "maru_weights_" + std::to_string(::getpid());
-  std::vector<float> weights((kBytes + 4095) / 4096 * 1024);
-  fill(weights, 11);
-  std::ofstream(path, std::ios::binary)
-      .write(reinterpret_cast<const char*>(weights.data()),
-             static_cast<std::streamsize>(weights.size() * sizeof(float)));
-  std::FILE* file = std::fopen(path.c_str(), "rb");
-  const std::size_t bytes = weights.size() * sizeof(float);
-  void* pages = ::mmap(nullptr, bytes, PROT_READ, MAP_PRIVATE, ::fileno(file), 0);
-  std::fclose(file);
-  std::remove(path.c_str());
-  ASSERT_NE(pages, MAP_FAILED);
-  {
-    const Buffer src = imported->import(pages, bytes);
-    const Buffer dst = imported->allocate(kBytes, "a test");
-    const auto kernel = affine(kCount);
-    const auto queue = device->make_queue();
-    bind_affine(*kernel, src, dst, kCount)->run(*queue);
-    queue->finish();
-    expect_affine(dst.map(Access::read).as<float>(), 11);
-    EXPECT_EQ(src.map(Access::read).bytes().data(), pages);
-  }
-  ::munmap(pages, bytes);
 }
 
 TEST_F(OpenclHeaps, TransfersGoBetweenDeviceAndHost) {

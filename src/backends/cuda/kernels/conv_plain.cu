@@ -81,7 +81,7 @@ __global__ void conv_depthwise(const __grid_constant__ ConvDepthwiseParams p) {
       if (x < 0 || x >= g.width) continue;
       const std::int64_t from = (image * g.height + y) * g.width + x;
       const T* at = src + from * p.src_pixel_stride;
-      T value[kLanes];
+      alignas(16) T value[kLanes];
       if (reinterpret_cast<std::uintptr_t>(at) % 16 == 0) {
         *reinterpret_cast<int4*>(value) = __ldg(reinterpret_cast<const int4*>(at));
       } else {
@@ -100,7 +100,7 @@ __global__ void conv_depthwise(const __grid_constant__ ConvDepthwiseParams p) {
     }
   }
   T* to = static_cast<T*>(p.dst) + pixel * p.dst_pixel_stride + channel;
-  T value[kLanes];
+  alignas(16) T value[kLanes];
 #pragma unroll
   for (int k = 0; k < kLanes; ++k) value[k] = from_float<T>(apply(p.activation, sum[k]));
   if (reinterpret_cast<std::uintptr_t>(to) % 16 == 0) {

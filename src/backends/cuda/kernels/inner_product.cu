@@ -9,7 +9,7 @@ namespace {
 template <class T>
 struct Chunk {
   static constexpr int kLanes = 16 / sizeof(T);
-  T values[kLanes];
+  alignas(16) T values[kLanes];
 };
 
 template <class T>

@@ -17,7 +17,7 @@ extern "C" {
 #endif
 
 /* Counted up when anything here changes. */
-enum { MARU_CUDA_ABI = 4 };
+enum { MARU_CUDA_ABI = 5 };
 
 /* Of cudaDeviceProp and cudaDeviceGetAttribute; booleans are 0 or 1. */
 typedef struct maru_cuda_facts {
@@ -29,6 +29,7 @@ typedef struct maru_cuda_facts {
   uint64_t shared_bytes; /* of one block, at most, when asked for */
   int integrated;        /* CPU and GPU share the memory */
   int maps_host_memory, registers_host_memory;
+  int registers_read_only; /* also pages of the process that can only be read */
   int has_managed_memory, concurrent_managed_access;
   int pageable_memory_access, uses_host_page_tables;
 } maru_cuda_facts;
@@ -107,8 +108,9 @@ typedef struct maru_cuda_api {
   /* out_of_memory where there is not enough, after which everything else still works. */
   int (*allocate)(int device, int kind, size_t bytes, maru_cuda_memory* memory);
   int (*release)(int device, int kind, const maru_cuda_memory* memory);
-  /* cudaHostRegister of memory of the caller, mapped for the device. */
-  int (*enroll)(int device, void* pointer, size_t bytes, maru_cuda_memory* memory);
+  /* cudaHostRegister of memory of the caller, mapped for the device; with `read_only`, which wants the
+   * fact of that name, the device only reads it, and pages may be such as nobody can write to. */
+  int (*enroll)(int device, void* pointer, size_t bytes, int read_only, maru_cuda_memory* memory);
   int (*withdraw)(int device, void* pointer);
   /* Managed memory only; `stream` for MARU_CUDA_ATTACH_STREAM. Done when it returns. */
   int (*attach)(int device, maru_cuda_stream* stream, void* pointer, int to);

@@ -81,6 +81,7 @@ int device_facts(int device, maru_cuda_facts* facts) {
   facts->integrated = get(cudaDevAttrIntegrated);
   facts->maps_host_memory = get(cudaDevAttrCanMapHostMemory);
   facts->registers_host_memory = get(cudaDevAttrHostRegisterSupported);
+  facts->registers_read_only = get(cudaDevAttrHostRegisterReadOnlySupported);
   facts->has_managed_memory = get(cudaDevAttrManagedMemory);
   facts->concurrent_managed_access = get(cudaDevAttrConcurrentManagedAccess);
   facts->pageable_memory_access = get(cudaDevAttrPageableMemoryAccess);
@@ -131,10 +132,11 @@ int allocate(int device, int kind, size_t bytes, maru_cuda_memory* memory) {
   return take(code);
 }
 
-int enroll(int device, void* pointer, size_t bytes, maru_cuda_memory* memory) {
+int enroll(int device, void* pointer, size_t bytes, int read_only, maru_cuda_memory* memory) {
   *memory = {};
   MARU_TRY(use(device));
-  MARU_TRY(cudaHostRegister(pointer, bytes, cudaHostRegisterMapped));
+  const unsigned flags = cudaHostRegisterMapped | (read_only != 0 ? cudaHostRegisterReadOnly : 0);
+  MARU_TRY(cudaHostRegister(pointer, bytes, flags));
   const cudaError_t code = cudaHostGetDevicePointer(&memory->device, pointer, 0);
   if (code != cudaSuccess) {
     static_cast<void>(cudaHostUnregister(pointer));
