@@ -50,7 +50,7 @@ void run(std::string_view scenario, const std::string& folder, const std::string
   const Ranks ranks = ranks_from_environment();
   CommunicatorOptions waits;
   waits.start = std::chrono::seconds(60);
-  waits.behind = scenario == "stops" ? std::chrono::seconds(3) : std::chrono::seconds(60);
+  waits.behind = scenario == "stops" ? std::chrono::seconds(10) : std::chrono::seconds(60);
   const std::shared_ptr<Communicator> communicator = make_communicator(ranks, waits);
   DeviceOptions options;
   options.threads = 1;

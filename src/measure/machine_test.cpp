@@ -4,6 +4,8 @@
 
 #include <fstream>
 
+#include "tests/files.h"
+
 namespace maru::measure {
 namespace {
 
@@ -11,14 +13,6 @@ namespace fs = std::filesystem;
 
 class MachineTest : public ::testing::Test {
  protected:
-  void SetUp() override {
-    const auto* info = ::testing::UnitTest::GetInstance()->current_test_info();
-    root_ = fs::path(::testing::TempDir()) / (std::string("maru_machine_") + info->name());
-    fs::remove_all(root_);
-    fs::create_directories(root_);
-  }
-  void TearDown() override { fs::remove_all(root_); }
-
   void file(const std::string& path, const std::string& text) {
     fs::create_directories((root_ / path).parent_path());
     std::ofstream(root_ / path, std::ios::binary) << text;
@@ -29,7 +23,8 @@ class MachineTest : public ::testing::Test {
     file(folder + "cpufreq/scaling_cur_freq", khz + "\n");
   }
 
-  fs::path root_;
+  const maru::testing::Folder own_;
+  const fs::path root_ = own_.path();
 };
 
 TEST_F(MachineTest, NothingIsToldByAnEmptyTree) {

@@ -227,9 +227,16 @@ TEST(CommandMeter, CountsWhatTheProgramPrints) {
 
 TEST(CommandMeter, WatchesHowOftenItsValueChanges) {
   std::vector<MeterAbsence> absences;
-  // Fifths of a second since the epoch.
-  const auto meter = open_meter("command:echo $(($(date +%s%N) / 200000000))", {}, absences);
-  EXPECT_EQ(meter->facts().source.find("assumed"), std::string::npos) << meter->facts().source;
+  // Fifths of a second since the epoch. On a machine that stands still while it watches, once more.
+  const auto watched = [&] {
+    return open_meter("command:echo $(($(date +%s%N) / 200000000))", {}, absences);
+  };
+  const auto is_assumed = [](const Meter& meter) {
+    return meter.facts().source.find("assumed") != std::string::npos;
+  };
+  auto meter = watched();
+  for (int attempt = 1; attempt < 5 && is_assumed(*meter); ++attempt) meter = watched();
+  EXPECT_FALSE(is_assumed(*meter)) << meter->facts().source;
   EXPECT_GE(meter->facts().period_seconds, 0.15);
 }
 

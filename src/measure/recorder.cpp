@@ -76,6 +76,7 @@ struct Recorder::State {
   std::vector<Window> windows;
   double last_new = 0;  // when the counter, or where there is none the power, was new last
   double longest = 0;   // between two such moments
+  std::uint64_t readings = 0;
   std::vector<WindowEnergy> results;
   std::thread thread;
 
@@ -135,6 +136,7 @@ void Recorder::State::work() {
       lock.unlock();
       const Reading reading = meter.read();
       lock.lock();
+      ++readings;
       add(reading);
       changed.notify_all();
       next = std::max(next + interval, now_seconds());
@@ -209,6 +211,9 @@ void Recorder::finish() {
       const double patient = patience(state.facts.period_seconds, state.longest, now - state.last_new);
       const auto told = [&] { return state.last_new >= until; };
       state.changed.wait_until(lock, time_point(now + patient), [&] { return state.ended || told(); });
+      // A process that stood still all that time has not asked the meter yet.
+      const std::uint64_t before = state.readings;
+      state.changed.wait(lock, [&] { return state.ended || told() || state.readings >= before + 2; });
       if (!state.error && !told())
         state.error =
             Error(fmt::format("meter {}", state.facts.name), "a new value after the window's end",

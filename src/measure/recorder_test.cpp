@@ -169,17 +169,18 @@ Error error_of(const std::function<void()>& work) {
 TEST(Recorder, AnErrorOfTheMeterReachesWhoeverAsksNext) {
   for (const int calls : {0, 1, 2}) {  // open, close or finish
     SteadyMeter meter(true, false, 0.005);
-    std::atomic<bool> broken = calls == 0;
+    std::atomic<bool> broken = calls == 0, has_failed = false;
     meter.before_read = [&] {
-      if (broken) throw Error("meter steady", "a reading", "smoke", "water");
+      if (!broken) return;
+      has_failed = true;
+      throw Error("meter steady", "a reading", "smoke", "water");
     };
     Recorder recorder(meter);
     if (calls > 0) recorder.open();
     if (calls > 1) recorder.close();
     broken = true;
     if (calls == 1) {
-      const int seen = meter.reads;
-      while (meter.reads == seen) std::this_thread::yield();
+      while (!has_failed) std::this_thread::yield();
       wait(0.01);
     }
     const Error error = error_of([&] {

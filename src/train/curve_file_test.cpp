@@ -8,19 +8,13 @@
 #include <limits>
 
 #include "base/error.h"
+#include "tests/files.h"
 
 namespace maru {
 namespace {
 
 class CurveFiles : public ::testing::Test {
  protected:
-  void SetUp() override {
-    path_ = std::filesystem::path(::testing::TempDir()) /
-            (std::string("curves_") + ::testing::UnitTest::GetInstance()->current_test_info()->name());
-    std::filesystem::remove(path_);
-  }
-  void TearDown() override { std::filesystem::remove(path_); }
-
   std::string text() const {
     std::ifstream file(path_);
     return {std::istreambuf_iterator<char>(file), {}};
@@ -35,7 +29,8 @@ class CurveFiles : public ::testing::Test {
     return "";
   }
 
-  std::filesystem::path path_;
+  const testing::Folder folder_;
+  const std::filesystem::path path_ = folder_.path("curves.csv");
 };
 
 TEST_F(CurveFiles, AreWrittenAndRead) {

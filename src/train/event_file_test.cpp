@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "tests/files.h"
 
 namespace maru {
 namespace {
@@ -50,8 +51,8 @@ std::vector<std::string> records_of(std::string_view file) {
 }
 
 TEST(EventFile, HoldsScalarsByStep) {
-  const std::filesystem::path folder = std::filesystem::path(::testing::TempDir()) / "events" / "run";
-  std::filesystem::remove_all(folder);
+  const testing::Folder own;
+  const std::filesystem::path folder = own.path("events/run");
   EventFile first(folder), second(folder);
   EXPECT_NE(first.path(), second.path());
   const std::vector<std::pair<std::string, double>> values{{"train/loss", 1.5}, {"lr", 0.01}};
@@ -77,7 +78,6 @@ TEST(EventFile, HoldsScalarsByStep) {
     EXPECT_EQ(one.get_float(), static_cast<float>(value));
   }
   EXPECT_FALSE(summary.next());
-  std::filesystem::remove_all(folder);
 }
 
 TEST(EventFile, SaysWhereItCannotBe) { EXPECT_THROW(EventFile("/proc/none/of/it"), Error); }

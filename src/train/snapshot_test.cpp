@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "import/caffemodel_writer.h"
+#include "tests/files.h"
 
 namespace maru {
 namespace {
@@ -14,24 +15,15 @@ namespace fs = std::filesystem;
 
 class SnapshotFolder : public ::testing::Test {
  protected:
-  void SetUp() override {
-    folder_ =
-        fs::path(::testing::TempDir()) /
-        (std::string("snapshots_") + ::testing::UnitTest::GetInstance()->current_test_info()->name());
-    fs::remove_all(folder_);
-    fs::create_directories(folder_);
-    prefix_ = (folder_ / "net").string();
-  }
-  void TearDown() override { fs::remove_all(folder_); }
-
   static void touch(const fs::path& path) { std::ofstream(path) << "x"; }
   void touch(std::int64_t iteration) const {
     touch(snapshot_files(prefix_, iteration).weights);
     touch(snapshot_files(prefix_, iteration).state);
   }
 
-  fs::path folder_;
-  std::string prefix_;
+  const testing::Folder own_;
+  const fs::path folder_ = own_.path();
+  const std::string prefix_ = (folder_ / "net").string();
 };
 
 TEST_F(SnapshotFolder, TheNewestIsTheOneWithTheLargestNumberAndBothFiles) {

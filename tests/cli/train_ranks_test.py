@@ -35,7 +35,7 @@ class Ranks(train_test.TrainCase):
                            "MASTER_PORT": str(port), **(environments[rank] if environments else {})}
             line = [cli_test.MARU, "train", "--solver", solver, *words, *(own[rank] if own else [])]
             programs.append(subprocess.Popen(list(map(str, line)), env=environment, text=True, stdout=subprocess.PIPE,
-                                             stderr=subprocess.PIPE))
+                                             stderr=subprocess.PIPE, preexec_fn=cli_test.heed_signals))
             self.addCleanup(self.end, programs[-1])
         return programs
 

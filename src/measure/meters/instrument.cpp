@@ -10,6 +10,7 @@
 #include <termios.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cmath>
 #include <cstring>
@@ -85,10 +86,12 @@ class FileInstrument : public Instrument {
   }
   void wait(short event, double limit) const {
     if (!polls_) return;
+    // Where this process stood still until then, the answer may be there.
+    constexpr double kLeast = 0.1;
     for (;;) {
-      const double left = limit - now_seconds();
+      const double left = std::max(limit - now_seconds(), kLeast);
       pollfd file{file_, event, 0};
-      const int ready = left <= 0 ? 0 : ::poll(&file, 1, static_cast<int>(std::ceil(left * 1e3)));
+      const int ready = ::poll(&file, 1, static_cast<int>(std::ceil(left * 1e3)));
       if (ready > 0) return;
       if (ready < 0 && errno == EINTR) continue;
       throw Error(where_, event == POLLIN ? "an answer" : "to be listened to",
