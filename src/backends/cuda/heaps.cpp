@@ -111,39 +111,34 @@ class Registrations {
 
   // The code of the failure is left in `code`; 0: there was none.
   std::optional<Holder> hold(void* pointer, std::size_t bytes, Access access, int& code) {
+    const std::lock_guard lock(mutex_);
+    code = 0;
+    const auto known = all_.find(pointer);
+    if (known != all_.end() && known->second.bytes == bytes && known->second.access == access) {
+      ++known->second.holders;
+      return std::optional<Holder>(std::in_place, *this, known->second.memory);
+    }
+    One one{{}, bytes, access};
     // Where the device follows the CPU's page tables, it needs not be told that pages are only read.
     const int is_read_only =
         access == Access::read && runtime_.facts().registers_read_only != 0 ? 1 : 0;
-    const std::lock_guard lock(mutex_);
-    const Piece piece{pointer, bytes, access};
-    One& one = all_[piece];
-    code = one.holders > 0
-               ? 0
-               : runtime_.api().enroll(runtime_.ordinal(), pointer, bytes, is_read_only, &one.memory);
-    if (code != 0) {
-      all_.erase(piece);
-      return std::nullopt;
-    }
-    ++one.holders;
+    code = runtime_.api().enroll(runtime_.ordinal(), pointer, bytes, is_read_only, &one.memory);
+    if (code != 0) return std::nullopt;
+    all_.emplace(pointer, one);
     return std::optional<Holder>(std::in_place, *this, one.memory);
   }
 
  private:
-  struct Piece {
-    void* pointer;
+  struct One {
+    maru_cuda_memory memory;
     std::size_t bytes;
     Access access;
-    auto operator<=>(const Piece&) const = default;
-  };
-  struct One {
-    maru_cuda_memory memory{};
-    int holders = 0;
+    int holders = 1;
   };
 
   void let_go(void* pointer) noexcept {
     const std::lock_guard lock(mutex_);
-    const auto found =
-        std::ranges::find_if(all_, [&](const auto& one) { return one.first.pointer == pointer; });
+    const auto found = all_.find(pointer);
     if (--found->second.holders > 0) return;
     runtime_.api().withdraw(runtime_.ordinal(), pointer);
     all_.erase(found);
@@ -151,7 +146,7 @@ class Registrations {
 
   const Runtime& runtime_;
   std::mutex mutex_;
-  std::map<Piece, One> all_;
+  std::map<void*, One> all_;
 };
 
 class RegisteredMemory final : public HostMemory {
