@@ -216,6 +216,23 @@ TEST(Recorder, AMeterThatIsStuckIsAnErrorAndNotZeroJoules) {
   }
 }
 
+// As on a machine that stood still: longer than a meter is waited for, nobody asked this one.
+TEST(Recorder, AMeterThatWasAskedLateIsNotTakenForAStuckOne) {
+  SteadyMeter meter(true, false, 0.01);
+  std::atomic<bool> stands_still = false;
+  meter.before_read = [&] {
+    if (stands_still.exchange(false)) wait(2.5);
+  };
+  Recorder recorder(meter);
+  recorder.open();
+  wait(0.05);
+  stands_still = true;
+  while (stands_still) std::this_thread::yield();
+  recorder.close();
+  recorder.finish();
+  expect_windows(recorder, 1, false);
+}
+
 TEST(Recorder, ASourceThatIsSlowerThanItsPeriodIsWaitedFor) {
   SteadyMeter meter(true, false, 0.01);
   meter.true_period = 2.3;

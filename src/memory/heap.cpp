@@ -96,6 +96,8 @@ Buffer Heap::import_as(Access access, void* pointer, std::size_t bytes) const {
     throw Error(name_, fmt::format("a pointer aligned to {} bytes", traits_.alignment),
                 fmt::format("{}", fmt::ptr(pointer)), "aligned_alloc, or a page from mmap");
   }
+  if (access == Access::read && traits_.imports && !traits_.imports_read_only)
+    throw Error(name_, "memory that can be written", "memory that can only be read", "a copy of it");
   auto allocation = do_import(pointer, bytes, access);
   if (!allocation) {
     throw Error(name_, "a heap that takes memory of the caller", "one that does not",

@@ -93,7 +93,8 @@ class Heap {
   // Uses memory of the caller, who keeps it alive, without a copy. Throws Error when the heap cannot or
   // the pointer is not aligned to traits().alignment.
   Buffer import(void* pointer, std::size_t bytes) const;
-  // The same of memory that can only be read: neither side may write to the buffer.
+  // The same of memory that can only be read: neither side may write to the buffer. Throws Error, too,
+  // where the heap wants memory that can be written.
   Buffer import_read_only(const void* pointer, std::size_t bytes) const;
 
  protected:

@@ -257,7 +257,11 @@ TEST(CudaHeaps, TakePagesThatCanOnlyBeReadWhereTheDriverDoes) {
     const auto heaps = working_heaps(runtime);
     const Heap& registered = heap_of(heaps, "registered");
     EXPECT_EQ(fake.read_only, std::vector<int>{0}) << "its own pages, for the trial";
-    if (!registered.traits().imports_read_only) return -1;
+    if (!registered.traits().imports_read_only) {
+      EXPECT_THROW(registered.import_read_only(page, sizeof page), Error);
+      EXPECT_EQ(fake.read_only.size(), 1u) << "the driver was not asked";
+      return -1;
+    }
     EXPECT_EQ(registered.import_read_only(page, sizeof page).native(), page);
     return fake.read_only.back();
   };
