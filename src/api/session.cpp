@@ -20,7 +20,6 @@ namespace maru {
 namespace {
 
 using Frame = Preprocess::Frame;
-constexpr std::int64_t kFrameUnit = 16;  // of Frame::offset_16
 
 std::int64_t round_up(std::int64_t bytes, std::int64_t unit) {
   return (bytes + unit - 1) / unit * unit;
@@ -122,17 +121,17 @@ struct Session::State {
       slots.assign(slots.size(), {});  // the caller's photo is not ours
       slot_bytes = spacing = 0;
     }
-    if (round_up(bytes, kFrameUnit) > widest_spacing())
+    if (round_up(bytes, Frame::kUnit) > widest_spacing())
       throw Error("session",
                   fmt::format("photos of {} at most, {} of them",
                               human_bytes(static_cast<double>(widest_spacing())), model->batch),
                   human_bytes(static_cast<double>(bytes)), "a smaller batch, or smaller photos");
     if (bytes <= slot_bytes) return spread(bytes);
-    const std::int64_t larger = round_up(std::max(bytes, slot_bytes * 2), kFrameUnit);
+    const std::int64_t larger = round_up(std::max(bytes, slot_bytes * 2), Frame::kUnit);
     stop_looking(pixels.region);
     const Heap& heap = *model->plan.regions[pixels.region].heap;
     Buffer room = heap.allocate(static_cast<std::size_t>(larger * model->batch), pixels.name);
-    const std::int64_t apart = round_up(bytes, kFrameUnit);
+    const std::int64_t apart = round_up(bytes, Frame::kUnit);
     std::vector<Frame> moved = move_photos(room, apart);
     executor.rebind(pixels.region, std::move(room), {model->batch, larger});
     slots = std::move(moved);
@@ -143,13 +142,13 @@ struct Session::State {
   // A frame's offset has 32 bits.
   std::int64_t widest_spacing() const {
     return std::numeric_limits<std::int32_t>::max() / std::max<std::int64_t>(1, model->batch - 1) *
-           kFrameUnit;
+           Frame::kUnit;
   }
 
   // Photos lie as close together as the largest of them allows, so that a copy of all of them is one of
   // little else. Where one comes that is larger, the others move apart.
   void spread(std::int64_t bytes) {
-    const std::int64_t wanted = round_up(bytes, kFrameUnit);
+    const std::int64_t wanted = round_up(bytes, Frame::kUnit);
     if (wanted <= spacing) return;
     const auto is_there = [](const Frame& frame) { return frame.height > 0; };
     if (std::ranges::none_of(slots, is_there)) {
@@ -168,8 +167,8 @@ struct Session::State {
       if (frame.height == 0) continue;
       const std::int64_t begin = static_cast<std::int64_t>(slot) * spacing;
       std::memmove(view.bytes().data() + begin,
-                   view.bytes().data() + std::int64_t{frame.offset_16} * kFrameUnit, bytes_of(frame));
-      frame.offset_16 = static_cast<std::int32_t>(begin / kFrameUnit);
+                   view.bytes().data() + std::int64_t{frame.offset_16} * Frame::kUnit, bytes_of(frame));
+      frame.offset_16 = static_cast<std::int32_t>(begin / Frame::kUnit);
       grown.count(grow_entry, bytes_of(frame), 0);
     }
   }
@@ -185,12 +184,12 @@ struct Session::State {
       const std::int64_t begin = static_cast<std::int64_t>(slot) * room_bytes;
       const HostView from =
           memory(model->photos->pixels)
-              .map(Access::read, static_cast<std::size_t>(frame.offset_16) * kFrameUnit, held,
+              .map(Access::read, static_cast<std::size_t>(frame.offset_16) * Frame::kUnit, held,
                    &executor.queue());
       const HostView to =
           room.map(Access::write, static_cast<std::size_t>(begin), held, &executor.queue());
       std::memcpy(to.bytes().data(), from.bytes().data(), held);
-      frame.offset_16 = static_cast<std::int32_t>(begin / kFrameUnit);
+      frame.offset_16 = static_cast<std::int32_t>(begin / Frame::kUnit);
       grown.count(grow_entry, held, 0);
     }
     return frames;
@@ -209,9 +208,9 @@ struct Session::State {
                     fmt::format("none in slot {}", slot), "load_photo() before run()");
       }
       used = std::max(
-          used, static_cast<std::size_t>(slots[slot].offset_16) * kFrameUnit + bytes_of(slots[slot]));
+          used, static_cast<std::size_t>(slots[slot].offset_16) * Frame::kUnit + bytes_of(slots[slot]));
     }
-    executor.use_first(port(model->photos->pixels).region, used);
+    executor.use(port(model->photos->pixels).region, 0, used);
     if (slots == told) return;
     std::ranges::copy(slots, memory(model->photos->frames)
                                  .map(Access::write, 0, slots.size() * sizeof(Frame), &executor.queue())
@@ -356,7 +355,7 @@ std::span<std::uint8_t> Session::photo(std::int64_t width, std::int64_t height, 
       state_->look_at_slot(slot, static_cast<std::size_t>(offset), static_cast<std::size_t>(bytes));
   state_->slots[static_cast<std::size_t>(slot)] = {
       static_cast<std::int32_t>(height), static_cast<std::int32_t>(width),
-      static_cast<std::int32_t>(width * 3), static_cast<std::int32_t>(offset / kFrameUnit)};
+      static_cast<std::int32_t>(width * 3), static_cast<std::int32_t>(offset / Frame::kUnit)};
   return {reinterpret_cast<std::uint8_t*>(pixels.data()), pixels.size()};
 }
 

@@ -17,7 +17,7 @@
 namespace maru {
 namespace {
 
-constexpr std::int64_t kAlignment = 16;  // of a photo, as Preprocess::Frame counts
+constexpr std::int64_t kAlignment = Preprocess::Frame::kUnit;  // of a photo
 constexpr std::int64_t kEndless = std::numeric_limits<std::int64_t>::max();
 // Where each of so many photos, drawn at random, cannot be read, hardly any can.
 constexpr int kMostStandIns = 1000;
@@ -50,6 +50,12 @@ void require_valid(const LoaderOptions& options) {
           options.rank);
   require(options.ahead >= 1 && options.ahead <= 1024, "ahead", "1 to 1024", options.ahead);
   require(options.memory.size() != 1, "memory", "none, or 2 buffers or more", 1);
+  if (!options.floats) {
+    // A frame's offset has 32 bits.
+    const std::int64_t most = kAlignment * std::numeric_limits<std::int32_t>::max();
+    const std::int64_t wanted = Loader::batch_bytes(options);
+    require(wanted <= most, "batch", fmt::format("at most {} bytes of photos", most), wanted);
+  }
   const auto bytes = static_cast<std::size_t>(Loader::batch_bytes(options));
   for (const auto& buffer : options.memory) {
     require(buffer.size() >= bytes, "memory", fmt::format("{} bytes in each buffer", bytes),
@@ -78,14 +84,13 @@ void require_valid(const LoaderOptions& options) {
 // A batch while it is made and while the caller has it. What is not said to be guarded belongs to the
 // threads that make its samples, each its own, and then to the caller.
 struct Slot {
-  Memory own;  // photos at places far enough apart for any; where floats are made, if the
-               // caller gave no memory
-  std::span<std::byte> target;  // where the batch ends up: own, or the caller's
+  Memory own;                   // none where the caller gave memory
+  std::span<std::byte> memory;  // where photos are made, at places far enough apart for any
   std::vector<data::MadeSample> made;
   std::vector<Preprocess::Frame> frames;
   std::vector<float> labels;
   std::vector<Drawn> samples;
-  std::int64_t used = 0;  // bytes of target
+  std::int64_t used = 0;  // bytes of memory
 
   std::int64_t left = 0;     // samples not made yet; guarded
   bool ready = false;        // guarded
@@ -109,9 +114,12 @@ struct Loader::State {
     const auto count = static_cast<std::size_t>(options.batch);
     for (std::size_t i = 0; i < slots.size(); ++i) {
       Slot& slot = slots[i];
-      const auto bytes = static_cast<std::size_t>(batch_bytes(options));
-      if (!options.floats || options.memory.empty()) slot.own = allocate(batch_bytes(options));
-      slot.target = options.memory.empty() ? std::span(slot.own.get(), bytes) : options.memory[i];
+      if (options.memory.empty()) {
+        slot.own = allocate(batch_bytes(options));
+        slot.memory = {slot.own.get(), static_cast<std::size_t>(batch_bytes(options))};
+      } else {
+        slot.memory = options.memory[i];
+      }
       slot.made.resize(count);
       slot.frames.resize(count);
       slot.labels.resize(count);
@@ -177,7 +185,7 @@ struct Loader::State {
       }
       if (--slot.left > 0) continue;
       lock.unlock();
-      pack(slot);
+      frame(slot);
       lock.lock();
       slot.ready = true;
       batch_there.notify_all();
@@ -187,8 +195,8 @@ struct Loader::State {
   void make(data::SampleMaker& maker, Slot& slot, std::int64_t step, std::int64_t i) {
     const auto at = static_cast<std::size_t>(i);
     const std::int64_t where = position(step, i);
-    std::byte* memory = options.floats ? slot.target.data() : slot.own.get();
-    const std::span<std::byte> dst(memory + i * place_bytes, static_cast<std::size_t>(place_bytes));
+    const std::span<std::byte> dst = slot.memory.subspan(static_cast<std::size_t>(i * place_bytes),
+                                                         static_cast<std::size_t>(place_bytes));
     data::MadeSample& made = slot.made[at];
     Drawn& drawn = slot.samples[at];
     made = {1, 1, 0};
@@ -221,8 +229,8 @@ struct Loader::State {
     options.report(data->name(index), wrong);
   }
 
-  // Photos side by side, in order: what is copied to the device is what they need.
-  void pack(Slot& slot) const {
+  // Says where the photos are, side by side and in order where they are wanted so.
+  void frame(Slot& slot) const {
     for (std::size_t i = 0; i < slot.made.size(); ++i) slot.labels[i] = slot.made[i].label;
     slot.used = batch_bytes(options);
     if (options.floats) return;
@@ -230,9 +238,11 @@ struct Loader::State {
     for (std::size_t i = 0; i < slot.made.size(); ++i) {
       const data::MadeSample& made = slot.made[i];
       const std::int64_t bytes = std::int64_t{made.height} * made.width * 3;
-      const std::byte* from = slot.own.get() + static_cast<std::int64_t>(i) * place_bytes;
-      std::byte* to = slot.target.data() + at;
-      if (from != to) std::memmove(to, from, static_cast<std::size_t>(bytes));
+      const std::int64_t place = static_cast<std::int64_t>(i) * place_bytes;
+      if (!options.packed) at = place;
+      if (at != place)
+        std::memmove(slot.memory.data() + at, slot.memory.data() + place,
+                     static_cast<std::size_t>(bytes));
       slot.frames[i] = {made.height, made.width, made.width * 3,
                         static_cast<std::int32_t>(at / kAlignment)};
       at += padded(bytes);
@@ -260,7 +270,7 @@ struct Loader::State {
     }
     Batch batch;
     const std::span<const std::byte> bytes =
-        std::span<const std::byte>(slot.target).first(static_cast<std::size_t>(slot.used));
+        std::span<const std::byte>(slot.memory).first(static_cast<std::size_t>(slot.used));
     if (options.floats) {
       batch.floats = {reinterpret_cast<const float*>(bytes.data()), bytes.size() / sizeof(float)};
     } else {

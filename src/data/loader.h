@@ -50,9 +50,12 @@ struct LoaderOptions {
   std::function<void(const std::string& name, const Error&)> report;
   std::optional<FloatInput> floats;
   // Where pixels (or floats) are put, in turns: each Loader::batch_bytes() or more, aligned to 16
-  // bytes, written but not read, the caller's until the loader has ended. At least 2. Empty: the
-  // loader's own.
+  // bytes, written and read until the loader has ended, but for what next() gave last. At least 2.
+  // Empty: the loader's own.
   std::vector<std::span<std::byte>> memory;
+  // Photos that are smaller than photo_bytes() are moved together, for those who copy the batch. Else
+  // each stays where it was decoded.
+  bool packed = true;
 };
 
 // One sample of a batch.
@@ -65,7 +68,7 @@ struct Drawn {
 // Valid until the next call of next(), or the end of the loader.
 struct Batch {
   // Rows of interleaved RGB, photo after photo, each beginning at a multiple of 16 bytes; frames say
-  // where.
+  // where. Between photos that are not packed is anything.
   std::span<const std::byte> pixels;
   std::span<const Preprocess::Frame> frames;  // batch of them
   std::span<const float> floats;              // instead of both: batch x channels x height x width

@@ -332,24 +332,57 @@ TEST(Loader, MayEndAtAnyTime) {
   }
 }
 
+// Three buffers, one after the other.
+struct Buffers {
+  explicit Buffers(std::int64_t batch_bytes) {
+    const auto bytes = static_cast<std::size_t>(batch_bytes);
+    memory.resize(3 * bytes + 16);
+    void* start = memory.data();
+    std::size_t space = memory.size();
+    std::align(16, 3 * bytes, start, space);
+    for (std::size_t i = 0; i < 3; ++i)
+      all.emplace_back(static_cast<std::byte*>(start) + i * bytes, bytes);
+  }
+  std::vector<std::byte> memory;
+  std::vector<std::span<std::byte>> all;
+};
+
 TEST(Loader, WritesIntoMemoryOfTheCaller) {
   const auto set = std::make_shared<Photos>(37);
   LoaderOptions options = training(5);
   const auto wanted = batches(set, options, 9);
-  const auto bytes = static_cast<std::size_t>(Loader::batch_bytes(options));
-  std::vector<std::byte> memory(3 * bytes + 16);
-  void* start = memory.data();
-  std::size_t space = memory.size();
-  std::align(16, 3 * bytes, start, space);
-  for (std::size_t i = 0; i < 3; ++i) {
-    options.memory.emplace_back(static_cast<std::byte*>(start) + i * bytes, bytes);
-  }
+  const Buffers buffers(Loader::batch_bytes(options));
+  options.memory = buffers.all;
   Loader loader(set, options);
   for (std::size_t i = 0; i < 9; ++i) {
     const Batch batch = loader.next();
     EXPECT_EQ(batch.pixels.data(), options.memory[i % 3].data());
     EXPECT_EQ(Copy(batch), wanted[i]);
   }
+}
+
+TEST(Loader, LeavesPhotosWhereTheyAreMadeWhenAsked) {
+  const auto set = std::make_shared<Photos>(37);
+  LoaderOptions options = training(5);
+  const auto packed = batches(set, options, 9);
+  const Buffers buffers(Loader::batch_bytes(options));
+  options.memory = buffers.all;
+  options.packed = false;
+  Loader loader(set, options);
+  int moved = 0;
+  for (std::size_t i = 0; i < 9; ++i) {
+    Copy batch(loader.next());
+    for (std::size_t n = 0; n < batch.frames.size(); ++n) {
+      EXPECT_EQ(std::int64_t{batch.frames[n].offset_16} * 16,
+                static_cast<std::int64_t>(n) * Loader::photo_bytes(options.augment));
+      EXPECT_EQ(batch.photo(n), packed[i].photo(n));
+      moved += batch.frames[n].offset_16 != packed[i].frames[n].offset_16;
+    }
+    batch.frames = packed[i].frames;
+    batch.pixels = packed[i].pixels;
+    EXPECT_EQ(batch, packed[i]) << "beside the photos";
+  }
+  EXPECT_GT(moved, 0) << "none is smaller than its place: nothing was to be moved together";
 }
 
 TEST(Loader, OptionsOutOfRangeAreNamed) {
@@ -365,6 +398,11 @@ TEST(Loader, OptionsOutOfRangeAreNamed) {
   EXPECT_TRUE(says(error([](LoaderOptions& o) { o.threads = -1; }), "[loader: threads]"));
   EXPECT_TRUE(says(error([](LoaderOptions& o) { o.ahead = 0; }), "[loader: ahead]"));
   EXPECT_TRUE(says(error([](LoaderOptions& o) { o.augment.height = 0; }), "[augmentation: height]"));
+  EXPECT_TRUE(says(error([](LoaderOptions& o) {
+                     o.batch = 1 << 20;
+                     o.augment.height = o.augment.width = 224;
+                   }),
+                   "[loader: batch] expected at most 34359738352 bytes of photos"));
   std::vector<std::byte> small(16);
   EXPECT_TRUE(says(error([&](LoaderOptions& o) { o.memory = {small, small}; }), "[loader: memory]"));
 }

@@ -62,7 +62,7 @@ ConstPixelView Preprocess::photo(Views src, std::int64_t n) {
   require_dtypes(src[0].desc, src[1].desc);
   const Frame frame = src[1].as<const Frame>()[n];
   const std::int64_t row = std::int64_t{frame.width} * 3, row_bytes = frame.row_bytes;
-  const std::int64_t begin = std::int64_t{frame.offset_16} * 16;
+  const std::int64_t begin = std::int64_t{frame.offset_16} * Frame::kUnit;
   const std::int64_t end = begin + (std::int64_t{frame.height} - 1) * row_bytes + row;
   const std::int64_t bytes = src[0].desc.count();
   if (frame.height < 1 || frame.width < 1 || row_bytes < row || begin < 0 || end > bytes) {

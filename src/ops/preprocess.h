@@ -20,7 +20,9 @@ struct Preprocess {
   struct Frame {
     std::int32_t height, width;  // pixels
     std::int32_t row_bytes;      // from one row of pixels to the next
-    std::int32_t offset_16;      // from the start of `pixels`, in units of 16 bytes
+    std::int32_t offset_16;      // from the start of `pixels`, in units
+
+    static constexpr std::int64_t kUnit = 16;  // bytes
 
     bool operator==(const Frame&) const = default;
   };

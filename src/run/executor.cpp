@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <limits>
 #include <stdexcept>
 
 #include "base/error.h"
@@ -17,9 +16,8 @@ Executor::Executor(const Plan& plan, std::span<const Device* const> devices, con
       own_(plan.regions.size()),
       buffers_(plan.regions.size()),
       reshaped_(plan.regions.size()),
-      used_(plan.regions.size(), std::numeric_limits<std::size_t>::max()),
+      used_(plan.regions.size()),
       check_(check || is_checking_all()) {
-  for (const Device* device : devices) queues_.push_back(device->make_queue());
   std::size_t next_weights = 0;
   for (std::size_t r = 0; r < plan.regions.size(); ++r) {
     const Region& region = plan.regions[r];
@@ -32,6 +30,8 @@ Executor::Executor(const Plan& plan, std::span<const Device* const> devices, con
       set_buffer(r, region.bytes > 0 ? region.heap->allocate(region.bytes, region.name) : Buffer());
     }
   }
+  // After the memory: a queue takes some too, and without room it is a region that should be named.
+  for (const Device* device : devices) queues_.push_back(device->make_queue());
   host_ranges_ = std::make_unique<HostRanges>(plan, buffers_, *queues_[0]);
   for (std::size_t i = 0; i < plan.steps.size(); ++i) {
     const Step& step = plan.steps[i];
@@ -145,7 +145,15 @@ void Executor::rebind(std::size_t region, Buffer buffer, Shape shape) {
   MARU_ASSERT(plan_.regions[region].kind == Region::Kind::input ||
               plan_.regions[region].kind == Region::Kind::output);
   for (const auto& queue : queues_) queue->finish();  // what still uses the old one
-  const std::size_t bytes = buffer.bytes();
+  const bool is_input = plan_.regions[region].kind == Region::Kind::input;
+  const auto& ports = is_input ? plan_.inputs : plan_.outputs;
+  const auto is_its = [&](const Port& port) { return port.region == region; };
+  TensorDesc desc = std::ranges::find_if(ports, is_its)->desc;
+  desc.shape = shape;
+  const std::size_t bytes = desc.bytes();
+  MARU_ASSERT(buffer.bytes() >= bytes);
+  const bool is_as_planned = std::ranges::any_of(
+      ports, [&](const Port& port) { return is_its(port) && port.desc.shape == shape; });
   std::vector<std::size_t> changed{region};
   for (std::size_t r = 0; r < plan_.regions.size(); ++r) {
     if (plan_.regions[r].mirrors != region) continue;
@@ -154,11 +162,6 @@ void Executor::rebind(std::size_t region, Buffer buffer, Shape shape) {
     changed.push_back(r);
   }
   set_buffer(region, std::move(buffer));
-  const auto is_port = [&](const Port& port) {
-    return port.region == region && port.desc.shape == shape;
-  };
-  const bool is_as_planned =
-      std::ranges::any_of(plan_.inputs, is_port) || std::ranges::any_of(plan_.outputs, is_port);
   std::vector<std::size_t> moved;
   for (const std::size_t r : changed) {
     // Of a region that keeps its shape, operands may be parts.
@@ -183,7 +186,7 @@ std::size_t Executor::bytes_to_copy(const Step& step) const {
   const Operand& src = step.src[0];
   TensorDesc desc = src.desc;
   if (const auto& shape = reshaped_[src.region]) desc.shape = *shape;
-  return std::min(desc.bytes(), used_[src.region]);
+  return std::min(desc.bytes(), used_[src.region].bytes);
 }
 
 void Executor::run() {
@@ -228,7 +231,8 @@ void Executor::run_alone(std::size_t i) {
       if (step.kernel) {
         steps_[i].launch->run(queue);
       } else {
-        devices_[0]->transfer(queue, *buffers_[step.src[0].region], step.src[0].offset,
+        const Operand& src = step.src[0];
+        devices_[0]->transfer(queue, *buffers_[src.region], src.offset + used_[src.region].offset,
                               *buffers_[step.dst[0].region], step.dst[0].offset, bytes);
       }
       const std::chrono::duration<double> took = Clock::now() - start;

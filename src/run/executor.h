@@ -3,6 +3,7 @@
 // run and after rebind(). One thread at a time; several executors of one plan may run at once.
 #pragma once
 
+#include <limits>
 #include <memory>
 #include <optional>
 #include <span>
@@ -40,11 +41,14 @@ class Executor {
   const Buffer& region(std::size_t index) const { return *buffers_[index]; }
   // The order of the work: for mapping inputs and outputs between runs.
   Queue& queue() { return *queues_[0]; }
-  // Another buffer for an input's or output's region, of that shape; what was in the old one is gone.
-  // An input's mirror grows with it.
+  // Another buffer for an input's or output's region, of that shape at least; what was in the old one
+  // is gone. An input's mirror grows with the shape.
   void rebind(std::size_t region, Buffer buffer, Shape shape);
-  // Only so many of an input's first bytes are in use: copies of it move no more.
-  void use_first(std::size_t region, std::size_t bytes) { used_[region] = bytes; }
+  // So many of an input's bytes are in use, from `offset` of its buffer on: copies of it move no more,
+  // to where they would move the first. What reads it where it stands begins at the first all the same.
+  void use(std::size_t region, std::size_t offset, std::size_t bytes) {
+    used_[region] = {offset, bytes};
+  }
 
   const Ledger& ledger() const noexcept { return ledger_; }
 
@@ -54,6 +58,10 @@ class Executor {
     std::size_t ledger_entry = 0;    // for copies
     // While checking: where the CPU's step was told that its mapped operands are.
     std::vector<const void*> addresses{};
+  };
+
+  struct Used {
+    std::size_t offset = 0, bytes = std::numeric_limits<std::size_t>::max();
   };
 
   // Steps of the device that one launch runs.
@@ -85,7 +93,7 @@ class Executor {
   std::vector<Buffer> own_;                     // per region; weights stay empty
   std::vector<const Buffer*> buffers_;          // per region
   std::vector<std::optional<Shape>> reshaped_;  // per region; by rebind()
-  std::vector<std::size_t> used_;               // per region; by use_first()
+  std::vector<Used> used_;                      // per region; by use()
   std::unique_ptr<HostRanges> host_ranges_;
   std::vector<Bound> steps_;
   std::vector<Row> rows_;  // of two steps or more; in order

@@ -59,7 +59,9 @@ Evaluator::Evaluator(Trainer& trainer, EvaluatorOptions options)
     network_.loader.rank = options_.communicator->rank();
     network_.loader.ranks = options_.communicator->ranks();
   }
-  plans_.emplace(network_.loader.batch, trainer_.evaluation(network_.imported.graph));
+  const auto whole =
+      plans_.emplace(network_.loader.batch, trainer_.evaluation(network_.imported.graph)).first;
+  network_.loader = loader_into(*whole->second, network_);
   if (options_.net.iterations > 0 || left_over() == 0) return;
   const FedNetwork smaller = load_test_net(options_, left_over());
   plans_.emplace(left_over(), trainer_.evaluation(smaller.imported.graph));
@@ -103,8 +105,7 @@ void Evaluator::test(const Batch& photos, std::int64_t round, Figures& sums, dou
   if (photos.count == 0 || (most > 0 && batch >= most)) return;
   const std::int64_t count = most > 0 ? network_.loader.batch : photos.count;
   PlannedRun& plan = *plans_.at(count);
-  feed(network_, photos, count,
-       [&](std::string_view name, std::size_t bytes) { return plan.input_bytes(name, bytes); });
+  feed(network_, photos, count, plan);
   plan.run();
   const auto said = [&](const std::string& name) { return static_cast<double>(plan.output(name)[0]); };
   const auto all_losses = [&] {
@@ -117,6 +118,7 @@ void Evaluator::test(const Batch& photos, std::int64_t round, Figures& sums, dou
     sums[i].second += (is_total ? all_losses() : said(sums[i].first)) * static_cast<double>(count);
   }
   weight += static_cast<double>(count);
+  plan.settle();  // the photos are the loader's again
 }
 
 std::optional<Evaluator::Figures> Evaluator::run(const std::function<bool()>& stop) {

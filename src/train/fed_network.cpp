@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <limits>
 
 #include "base/error.h"
 #include "ops/loss.h"
@@ -12,6 +13,7 @@ namespace maru {
 namespace {
 
 namespace fs = std::filesystem;
+using Frame = Preprocess::Frame;
 
 // As written, or beside the network where there is no such file.
 std::string found(const std::string& path, const CaffeNet& net) {
@@ -195,22 +197,73 @@ FedNetwork load_fed_network(const CaffeNet& net, const BeginningWeights& weights
   return network;
 }
 
+namespace {
+
+// Of its first `samples`: the photos, in whichever form the network takes them.
+std::span<const std::byte> photos_of(const FedNetwork& network, const Batch& batch,
+                                     std::size_t samples) {
+  if (!network.floats.empty())
+    return std::as_bytes(batch.floats.first(batch.floats.size() / batch.labels.size() * samples));
+  const Frame& last = batch.frames[samples - 1];
+  const auto end =
+      std::int64_t{last.offset_16} * Frame::kUnit + std::int64_t{last.height} * last.row_bytes;
+  return batch.pixels.first(std::min(batch.pixels.size(), static_cast<std::size_t>(end)));
+}
+
+const std::string& photos_name(const FedNetwork& network) {
+  return network.floats.empty() ? network.pixels : network.floats;
+}
+
+void copy(const InputBytes& inputs, const std::string& name, std::span<const std::byte> bytes) {
+  std::memcpy(inputs(name, bytes.size()).data(), bytes.data(), bytes.size());
+}
+
+// All but the photos; `shift`: how many bytes before the batch its frames count from.
+void feed_rest(const FedNetwork& network, const Batch& batch, std::size_t samples, std::size_t shift,
+               const InputBytes& inputs) {
+  if (!network.frames.empty()) {
+    const auto frames = batch.frames.first(samples);
+    auto* written = reinterpret_cast<Frame*>(inputs(network.frames, frames.size_bytes()).data());
+    for (Frame frame : frames) {
+      frame.offset_16 += static_cast<std::int32_t>(static_cast<std::int64_t>(shift) / Frame::kUnit);
+      *written++ = frame;
+    }
+  }
+  if (!network.label.empty()) copy(inputs, network.label, std::as_bytes(batch.labels.first(samples)));
+}
+
+}  // namespace
+
 void feed(const FedNetwork& network, const Batch& batch, std::int64_t count, const InputBytes& inputs) {
   const auto samples = static_cast<std::size_t>(count);
-  const auto copy = [&](const std::string& name, auto values) {
-    const auto bytes = std::as_bytes(values);
-    std::memcpy(inputs(name, bytes.size()).data(), bytes.data(), bytes.size());
+  copy(inputs, photos_name(network), photos_of(network, batch, samples));
+  feed_rest(network, batch, samples, 0, inputs);
+}
+
+LoaderOptions loader_into(PlannedRun& run, const FedNetwork& network) {
+  LoaderOptions options = network.loader;
+  const std::int64_t bytes = Loader::batch_bytes(options);
+  const std::int64_t count = options.ahead + 1;
+  const bool is_framed = network.floats.empty();
+  // A frame's offset has 32 bits.
+  if (is_framed && bytes > Frame::kUnit * std::numeric_limits<std::int32_t>::max() / (count + 1))
+    return options;
+  const auto slots = run.make_slots(photos_name(network), static_cast<std::size_t>(bytes),
+                                    static_cast<std::size_t>(count), is_framed);
+  options.memory.assign(slots.begin(), slots.end());
+  options.packed = options.memory.empty() || run.copies_slots(photos_name(network));
+  return options;
+}
+
+void feed(const FedNetwork& network, const Batch& batch, std::int64_t count, PlannedRun& run) {
+  const auto samples = static_cast<std::size_t>(count);
+  const std::span<const std::byte> photos = photos_of(network, batch, samples);
+  const InputBytes inputs = [&](std::string_view name, std::size_t bytes) {
+    return run.input_bytes(name, bytes);
   };
-  if (network.floats.empty()) {
-    const Preprocess::Frame& last = batch.frames[samples - 1];
-    const auto end = std::int64_t{last.offset_16} * 16 + std::int64_t{last.height} * last.row_bytes;
-    copy(network.pixels,
-         batch.pixels.first(std::min(batch.pixels.size(), static_cast<std::size_t>(end))));
-    copy(network.frames, batch.frames.first(samples));
-  } else {
-    copy(network.floats, batch.floats.first(batch.floats.size() / batch.labels.size() * samples));
-  }
-  if (!network.label.empty()) copy(network.label, batch.labels.first(samples));
+  const std::optional<std::size_t> shift = run.take_slot(photos_name(network), photos);
+  if (!shift) copy(inputs, photos_name(network), photos);
+  feed_rest(network, batch, samples, shift.value_or(0), inputs);
 }
 
 }  // namespace maru

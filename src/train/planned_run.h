@@ -30,6 +30,19 @@ class PlannedRun {
   // The first so many bytes of an input, which are all that is in use of it: what is copied to a device
   // is no more.
   std::span<std::byte> input_bytes(std::string_view name, std::size_t bytes);
+
+  // Memory for an input so many times over, each `bytes` large, which others write while runs are under
+  // way: all but what the next run reads. To be made once, between runs. Where `is_framed`, another
+  // input says where in the memory its parts are, from the first on. Empty where the device cannot work
+  // beside the CPU on such memory, or its kernels read it and nothing says where.
+  std::span<const std::span<std::byte>> make_slots(std::string_view name, std::size_t bytes,
+                                                   std::size_t count, bool is_framed);
+  // Whether runs copy what is in use of a slot, instead of reading it where it stands.
+  bool copies_slots(std::string_view name) const;
+  // Bytes of a slot are what the next run reads of that input. Returns how far the slot is from where
+  // frames count from; nothing where the bytes are in no slot.
+  std::optional<std::size_t> take_slot(std::string_view name, std::span<const std::byte> bytes);
+
   void run();
   // One step of the plan alone, for measuring.
   void run_step(std::size_t step, std::size_t times);
@@ -38,22 +51,29 @@ class PlannedRun {
   void settle();
   // What an input holds; after settle().
   HostView settled_input(const Port& port);
-  // Inputs become what those of the same names are there, which is settled. Photos that are larger than
-  // planned have made room there, and do here.
+  // Inputs become what those of the same names are there, which is settled. Where there are slots,
+  // they do here.
   void copy_inputs(PlannedRun& from);
 
   const Plan& plan() const { return planned_.plan; }
-  // What it takes beside the states: arena, weights, inputs, outputs.
+  // What it takes beside the states: arena, weights, inputs and their slots, outputs.
   std::size_t memory_bytes() const;
 
  private:
-  std::span<std::byte> look(const std::vector<Port>& ports, std::string_view name, Access access);
+  struct Slots {
+    std::vector<std::span<std::byte>> memory;
+    bool is_copied = false;
+    std::size_t offset = 0, bytes = 0;  // from the first slot on; what the next run reads
+    HostView view;
+  };
 
+  std::span<std::byte> look(const std::vector<Port>& ports, std::string_view name, Access access);
   std::span<const Device* const> devices_;
   Planned planned_;
   Weights weights_;
   std::optional<Executor> executor_;
   std::map<std::size_t, HostView> views_;  // per region; end before the executor
+  std::map<std::size_t, Slots> slots_;     // likewise
 };
 
 }  // namespace maru

@@ -55,6 +55,8 @@ class Trainer {
   std::span<std::byte> input_bytes(std::string_view name, std::size_t bytes) {
     return gradients_->input_bytes(name, bytes);
   }
+  // What a pass runs, for whoever feeds it photos.
+  PlannedRun& gradients() { return *gradients_; }
   // One pass: losses, and gradients, which are added to those since the last update. Where it throws
   // midway with several passes an update, some have been added: no way to go on.
   void pass();

@@ -73,6 +73,7 @@ void TrainingLoop::load() {
           position_.iteration * network_.loader.batch * network_.loader.ranks * solver.iter_size;
   }
   trainer_ = std::make_unique<Trainer>(network_.imported.graph, options_.devices, trainer_options());
+  network_.loader = loader_into(trainer_->gradients(), network_);
   if (!snapshot) return;
   restore(*snapshot, network_.imported, *trainer_, solver);
   trainer_->share();
@@ -339,9 +340,8 @@ class TrainingLoop::Running {
   double pass() {
     const Clock::time_point start = Clock::now();
     const Batch batch = loader_.next();
+    feed(loop_.network_, batch, batch.count, trainer_.gradients());
     waited_ += since(start);
-    feed(loop_.network_, batch, batch.count,
-         [&](std::string_view name, std::size_t bytes) { return trainer_.input_bytes(name, bytes); });
     trainer_.pass();
     double loss = 0;
     for (const CaffeLoss& one : loop_.network_.imported.losses)

@@ -215,6 +215,18 @@ TEST(CudaHeaps, WithoutRoomNameTheTensorAndLiveOn) {
   }
 }
 
+TEST(CudaQueues, WithoutRoomSayHowToNeedLess) {
+  FakeModule fake;
+  const Runtime runtime(fake.module(), 0);
+  fake.stream_create_code = FakeModule::kOutOfMemory;
+  try {
+    const CudaQueue queue(runtime);
+    FAIL() << "there is no room for it";
+  } catch (const Error& error) {
+    EXPECT_NE(std::string(error.what()).find("a smaller batch"), std::string::npos) << error.what();
+  }
+}
+
 TEST(CudaHeaps, GiveBackWhatTheyTook) {
   FakeModule fake;
   const Runtime runtime(fake.module(), 0);

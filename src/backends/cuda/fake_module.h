@@ -43,7 +43,8 @@ struct FakeModule : FakeFacts, FakeRanks {
   int driver = 13000, count = 1, count_code = 0;
   maru_cuda_facts facts = discrete();
   std::size_t memory_left = std::size_t{1} << 30;
-  int stream_code = 0;     // of waiting and asking
+  int stream_code = 0;  // of waiting and asking
+  int stream_create_code = 0;
   int code = 1000;         // what kernels were compiled for; it is at most the device's
   int code_code = 0;       // of asking for that
   int corrupt_kind = -2;   // memory of this kind does not come back as it was written
@@ -145,6 +146,7 @@ struct FakeModule : FakeFacts, FakeRanks {
       return 0;
     };
     api.stream_create = [](int device, maru_cuda_stream** stream) {
+      if (current()->stream_create_code != 0) return current()->stream_create_code;
       *stream = new maru_cuda_stream{device};
       return 0;
     };

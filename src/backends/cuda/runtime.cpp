@@ -39,7 +39,9 @@ void Runtime::check(int code, std::string_view call) const {
   if (code == 0) return;
   throw Error(fmt::format("cuda:{} {}", ordinal_, call), "success",
               fmt::format("{}: {}", api().error_name(code), api().error_text(code)),
-              "`nvidia-smi` or dmesg, for what the driver says; another --device works on");
+              code == api().out_of_memory
+                  ? "a smaller batch or fewer sessions; `nvidia-smi` says who has the memory"
+                  : "`nvidia-smi` or dmesg, for what the driver says; another --device works on");
 }
 
 StreamHandle Runtime::make_stream() const {
