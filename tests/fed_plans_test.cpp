@@ -93,6 +93,13 @@ struct FedPlans : ::testing::Test {
       const auto result = plan.output("p");
       given.results.emplace_back(result.begin(), result.end());
     }
+    // As when training looks for what is not finite, while the loader goes on.
+    plan.settle();
+    PlannedRun again(network.imported.graph, devices, options, states);
+    again.copy_inputs(plan);
+    again.run();
+    const auto result = again.output("p");
+    EXPECT_EQ(std::vector<float>(result.begin(), result.end()), given.results.back());
     return given;
   }
 
@@ -117,7 +124,7 @@ TEST_F(FedPlans, ThatCopyMoveOfASlotWhatIsInUse) {
   const Given in_place = run(network, other, MemoryPolicy::copy, true);
   EXPECT_EQ(in_place.in_place, kBatches);
   EXPECT_EQ(in_place.results, copied.results);
-  EXPECT_EQ(other.transferred, one.transferred);
+  EXPECT_EQ(other.transferred, one.transferred) << "more than the photos of a batch";
   EXPECT_EQ(other.given_while_mapped, 0);
 }
 
@@ -151,6 +158,9 @@ TEST_P(FedPlansOf, ADeviceGiveWhatTheCpuGives) {
   const FedNetwork network = of_any_size();
   const Given wanted = run(network, *open_device("cpu", {}), MemoryPolicy::automatic, false);
   const Given got = run(network, *device, policy, true);
+  if (std::string_view(name) == "cuda") {
+    EXPECT_EQ(got.in_place, kBatches);
+  }
   ASSERT_EQ(got.results.size(), wanted.results.size());
   for (std::size_t i = 0; i < got.results.size(); ++i) {
     ASSERT_EQ(got.results[i].size(), wanted.results[i].size());

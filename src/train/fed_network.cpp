@@ -214,31 +214,11 @@ const std::string& photos_name(const FedNetwork& network) {
   return network.floats.empty() ? network.pixels : network.floats;
 }
 
-void copy(const InputBytes& inputs, const std::string& name, std::span<const std::byte> bytes) {
-  std::memcpy(inputs(name, bytes.size()).data(), bytes.data(), bytes.size());
-}
-
-// All but the photos; `shift`: how many bytes before the batch its frames count from.
-void feed_rest(const FedNetwork& network, const Batch& batch, std::size_t samples, std::size_t shift,
-               const InputBytes& inputs) {
-  if (!network.frames.empty()) {
-    const auto frames = batch.frames.first(samples);
-    auto* written = reinterpret_cast<Frame*>(inputs(network.frames, frames.size_bytes()).data());
-    for (Frame frame : frames) {
-      frame.offset_16 += static_cast<std::int32_t>(static_cast<std::int64_t>(shift) / Frame::kUnit);
-      *written++ = frame;
-    }
-  }
-  if (!network.label.empty()) copy(inputs, network.label, std::as_bytes(batch.labels.first(samples)));
+void copy(std::span<const std::byte> bytes, PlannedRun& run, const std::string& name) {
+  std::memcpy(run.input_bytes(name, bytes.size()).data(), bytes.data(), bytes.size());
 }
 
 }  // namespace
-
-void feed(const FedNetwork& network, const Batch& batch, std::int64_t count, const InputBytes& inputs) {
-  const auto samples = static_cast<std::size_t>(count);
-  copy(inputs, photos_name(network), photos_of(network, batch, samples));
-  feed_rest(network, batch, samples, 0, inputs);
-}
 
 LoaderOptions loader_into(PlannedRun& run, const FedNetwork& network) {
   LoaderOptions options = network.loader;
@@ -258,12 +238,19 @@ LoaderOptions loader_into(PlannedRun& run, const FedNetwork& network) {
 void feed(const FedNetwork& network, const Batch& batch, std::int64_t count, PlannedRun& run) {
   const auto samples = static_cast<std::size_t>(count);
   const std::span<const std::byte> photos = photos_of(network, batch, samples);
-  const InputBytes inputs = [&](std::string_view name, std::size_t bytes) {
-    return run.input_bytes(name, bytes);
-  };
-  const std::optional<std::size_t> shift = run.take_slot(photos_name(network), photos);
-  if (!shift) copy(inputs, photos_name(network), photos);
-  feed_rest(network, batch, samples, shift.value_or(0), inputs);
+  const std::optional<std::size_t> slot = run.take_slot(photos_name(network), photos);
+  if (!slot) copy(photos, run, photos_name(network));
+  if (!network.frames.empty()) {
+    const auto frames = batch.frames.first(samples);
+    const auto shift = static_cast<std::int64_t>(slot.value_or(0)) / Frame::kUnit;
+    auto* written =
+        reinterpret_cast<Frame*>(run.input_bytes(network.frames, frames.size_bytes()).data());
+    for (Frame frame : frames) {
+      frame.offset_16 += static_cast<std::int32_t>(shift);
+      *written++ = frame;
+    }
+  }
+  if (!network.label.empty()) copy(std::as_bytes(batch.labels.first(samples)), run, network.label);
 }
 
 }  // namespace maru

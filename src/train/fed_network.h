@@ -51,15 +51,11 @@ struct FedNetwork {
 FedNetwork load_fed_network(const CaffeNet& net, const BeginningWeights& weights,
                             const FeedOptions& options, std::optional<std::int64_t> batch = {});
 
-// The first so many bytes of an input, to be written.
-using InputBytes = std::function<std::span<std::byte>(std::string_view name, std::size_t bytes)>;
-// Copies the first `count` samples of a batch, which are all that the network takes.
-void feed(const FedNetwork& network, const Batch& batch, std::int64_t count, const InputBytes& inputs);
-
 // The network's loader options, where batches are made in the memory that `run`, a plan of its graph,
 // reads, if it has such. The loader has to end before `run`. Once for a run.
 LoaderOptions loader_into(PlannedRun& run, const FedNetwork& network);
-// Copies of the batch only what is not where `run` reads it already.
+// The next run takes the first `count` samples of the batch, which are all that the network takes:
+// photos where they are, if `run` reads them there, the rest copied.
 void feed(const FedNetwork& network, const Batch& batch, std::int64_t count, PlannedRun& run);
 
 }  // namespace maru

@@ -4,12 +4,10 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <cstring>
-#include <map>
 
 #include "data/mean.h"
 #include "data/test_archives.h"
-#include "ops/interpret.h"
+#include "device/registry.h"
 
 namespace maru {
 namespace {
@@ -38,31 +36,14 @@ FedNetwork fed(const Folder& folder, const std::string& layer, FeedOptions optio
 std::vector<float> given(const FedNetwork& network) {
   Loader loader(network.data, network.loader);
   const Batch batch = loader.next();
-  std::map<std::string, std::vector<std::byte>, std::less<>> bytes;
-  feed(network, batch, batch.count, [&](std::string_view name, std::size_t size) {
-    auto& own = bytes[std::string(name)];
-    own.resize(size);
-    return std::span(own);
-  });
-  const Graph& graph = network.imported.graph;
-  std::vector<std::vector<float>> inputs;
-  for (const ValueId id : graph.inputs) {
-    const Value& value = graph.value(id);
-    const auto count = static_cast<std::size_t>(value.desc.count());
-    std::vector<std::byte>& own = bytes[value.name];
-    own.resize(count * size_of(value.desc.dtype));
-    auto& input = inputs.emplace_back();
-    for (std::size_t i = 0; i < count; ++i) {
-      const std::byte* at = own.data() + i * size_of(value.desc.dtype);
-      float real = 0;
-      std::int32_t whole = 0;
-      std::memcpy(value.desc.dtype == DType::f32 ? static_cast<void*>(&real) : &whole, at,
-                  size_of(value.desc.dtype));
-      input.push_back(value.desc.dtype == DType::f32 ? real : static_cast<float>(whole));
-    }
-  }
-  std::vector<float> result =
-      interpret<float>(graph, inputs)[static_cast<std::size_t>(graph.require("p"))];
+  const auto device = open_device("cpu", {});
+  const Device* const devices[] = {device.get()};
+  StateMemory states(*device);
+  PlannedRun plan(network.imported.graph, devices, {}, states);
+  feed(network, batch, batch.count, plan);
+  plan.run();
+  const auto p = plan.output("p");
+  std::vector<float> result(p.begin(), p.end());
   for (float& value : result) value -= 0.5F;
   return result;
 }

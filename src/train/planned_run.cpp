@@ -129,7 +129,10 @@ void PlannedRun::settle() {
 }
 
 HostView PlannedRun::settled_input(const Port& port) {
-  return executor_->region(port.region).map(Access::read, 0, port.desc.bytes(), &executor_->queue());
+  const auto slots = slots_.find(port.region);
+  const std::size_t offset = slots == slots_.end() ? 0 : slots->second.offset;
+  return executor_->region(port.region)
+      .map(Access::read, offset, port.desc.bytes(), &executor_->queue());
 }
 
 void PlannedRun::copy_inputs(PlannedRun& from) {

@@ -51,10 +51,6 @@ class Trainer {
   // What the next pass reads; good until then. "step" and "loss scale" are pass()'s to write. Throws
   // Error for a name that is no input.
   std::span<float> input(std::string_view name) { return gradients_->input(name); }
-  // The first so many bytes of it, which are all that is in use.
-  std::span<std::byte> input_bytes(std::string_view name, std::size_t bytes) {
-    return gradients_->input_bytes(name, bytes);
-  }
   // What a pass runs, for whoever feeds it photos.
   PlannedRun& gradients() { return *gradients_; }
   // One pass: losses, and gradients, which are added to those since the last update. Where it throws
