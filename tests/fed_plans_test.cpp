@@ -78,6 +78,9 @@ struct FedPlans : ::testing::Test {
     StateMemory states(device);
     PlanOptions options;
     options.policy = policy;
+    if (policy != MemoryPolicy::zero_copy) {
+      for (const std::string& name : network.copied()) options.heaps[name] = "apart";
+    }
     PlannedRun plan(network.imported.graph, devices, options, states);
     LoaderOptions how = into ? loader_into(plan, network) : network.loader;
     how.seed = 5;
@@ -143,10 +146,12 @@ TEST_F(FedPlans, OfFloatsTakeThemWhereTheyAreCopiedFrom) {
   const auto cpu = open_device("cpu", {});
   const Given here = run(network, *cpu, MemoryPolicy::automatic, true);
   EXPECT_EQ(here.in_place, 0) << "nothing says to kernels where the floats are";
-  const testing::SplitDevice device;
-  const Given in_place = run(network, device, MemoryPolicy::copy, true);
-  EXPECT_EQ(in_place.in_place, kBatches);
-  EXPECT_EQ(in_place.results, here.results);
+  for (const MemoryPolicy policy : {MemoryPolicy::copy, MemoryPolicy::automatic}) {
+    const testing::SplitDevice device;
+    const Given in_place = run(network, device, policy, true);
+    EXPECT_EQ(in_place.in_place, kBatches);
+    EXPECT_EQ(in_place.results, here.results);
+  }
 }
 
 struct FedPlansOf : FedPlans, ::testing::WithParamInterface<std::tuple<const char*, MemoryPolicy>> {};
@@ -154,18 +159,21 @@ struct FedPlansOf : FedPlans, ::testing::WithParamInterface<std::tuple<const cha
 TEST_P(FedPlansOf, ADeviceGiveWhatTheCpuGives) {
   const auto& [name, policy] = GetParam();
   MARU_NEEDS_DEVICE(name);
-  const auto device = open_device(name, {});
-  const FedNetwork network = of_any_size();
-  const Given wanted = run(network, *open_device("cpu", {}), MemoryPolicy::automatic, false);
-  const Given got = run(network, *device, policy, true);
-  if (std::string_view(name) == "cuda") {
-    EXPECT_EQ(got.in_place, kBatches);
-  }
-  ASSERT_EQ(got.results.size(), wanted.results.size());
-  for (std::size_t i = 0; i < got.results.size(); ++i) {
-    ASSERT_EQ(got.results[i].size(), wanted.results[i].size());
-    for (std::size_t k = 0; k < got.results[i].size(); ++k)
-      ASSERT_NEAR(got.results[i][k], wanted.results[i][k], 1e-3F) << i << ' ' << k;
+  const auto device = open_device(name, {}), cpu = open_device("cpu", {});
+  for (const bool is_framed : {true, false}) {
+    SCOPED_TRACE(is_framed ? "photos" : "floats");
+    const FedNetwork network = is_framed ? of_any_size() : with_mean_image();
+    const Given wanted = run(network, *cpu, MemoryPolicy::automatic, false);
+    const Given got = run(network, *device, policy, true);
+    if (std::string_view(name) == "cuda" && (is_framed || policy != MemoryPolicy::zero_copy)) {
+      EXPECT_EQ(got.in_place, kBatches);
+    }
+    ASSERT_EQ(got.results.size(), wanted.results.size());
+    for (std::size_t i = 0; i < got.results.size(); ++i) {
+      ASSERT_EQ(got.results[i].size(), wanted.results[i].size());
+      for (std::size_t k = 0; k < got.results[i].size(); ++k)
+        ASSERT_NEAR(got.results[i][k], wanted.results[i][k], 1e-3F) << i << ' ' << k;
+    }
   }
 }
 

@@ -59,12 +59,14 @@ Evaluator::Evaluator(Trainer& trainer, EvaluatorOptions options)
     network_.loader.rank = options_.communicator->rank();
     network_.loader.ranks = options_.communicator->ranks();
   }
-  const auto whole =
-      plans_.emplace(network_.loader.batch, trainer_.evaluation(network_.imported.graph)).first;
+  const auto whole = plans_
+                         .emplace(network_.loader.batch,
+                                  trainer_.evaluation(network_.imported.graph, network_.copied()))
+                         .first;
   network_.loader = loader_into(*whole->second, network_);
   if (options_.net.iterations > 0 || left_over() == 0) return;
   const FedNetwork smaller = load_test_net(options_, left_over());
-  plans_.emplace(left_over(), trainer_.evaluation(smaller.imported.graph));
+  plans_.emplace(left_over(), trainer_.evaluation(smaller.imported.graph, smaller.copied()));
 }
 
 std::int64_t Evaluator::left_over() const {

@@ -141,6 +141,11 @@ std::vector<std::string> FedNetwork::figures() const {
   return names;
 }
 
+std::vector<std::string> FedNetwork::copied() const {
+  if (floats.empty()) return {};
+  return {floats};
+}
+
 FedNetwork load_fed_network(const CaffeNet& net, const BeginningWeights& weights,
                             const FeedOptions& options, std::optional<std::int64_t> batch) {
   FedNetwork network;

@@ -44,6 +44,8 @@ struct FedNetwork {
 
   // Values of one element that the network gives: losses, accuracies.
   std::vector<std::string> figures() const;
+  // For TrainerOptions::copied: floats, since nothing would tell kernels in which slot they are.
+  std::vector<std::string> copied() const;
 };
 
 // `batch` instead of the data layer's. Throws Error for a network without exactly one data layer, for

@@ -14,13 +14,16 @@ namespace maru {
 
 namespace {
 
-PlanOptions plan_options(const TrainerOptions& options) {
+PlanOptions plan_options(const TrainerOptions& options, const std::vector<std::string>& copied) {
   PlanOptions plan;
   plan.policy = options.policy;
   plan.precision = options.precision;
   plan.speeds = options.speeds;
   plan.expected_runs = 1e5;
   plan.compile_threads = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+  if (options.policy != MemoryPolicy::zero_copy) {
+    for (const std::string& name : copied) plan.heaps[name] = "apart";
+  }
   return plan;
 }
 
@@ -85,10 +88,11 @@ Trainer::Trainer(Graph network, std::span<const Device* const> devices, const Tr
     scale_.scale = 1;
   }
   graph_ = std::move(network);
-  gradients_ = std::make_unique<PlannedRun>(graph_, devices_, plan_options(options_), states_);
+  gradients_ =
+      std::make_unique<PlannedRun>(graph_, devices_, plan_options(options_, options_.copied), states_);
   update_ = std::make_unique<PlannedRun>(
       build_update(parameters_, options.solver, training.accumulate, training.accumulate ? ranks : 1),
-      devices_, plan_options(options_), states_);
+      devices_, plan_options(options_, {}), states_);
   for (const Parameter& parameter : parameters_)
     states_.write(parameter.name, parameter.initial->floats());
   for (const Statistic& statistic : statistics_)
@@ -134,7 +138,7 @@ void Trainer::require_same_states() const {
                "devices of one kind for all ranks, and going on from a snapshot");
 }
 
-std::unique_ptr<PlannedRun> Trainer::evaluation(Graph network) {
+std::unique_ptr<PlannedRun> Trainer::evaluation(Graph network, const std::vector<std::string>& copied) {
   read_states(network, [this](const std::string& name) -> std::optional<Shape> {
     if (!states_.has(name)) return std::nullopt;
     return states_.shape_of(name);
@@ -142,7 +146,7 @@ std::unique_ptr<PlannedRun> Trainer::evaluation(Graph network) {
   fuse(network);
   std::vector<std::string> notes;
   if (is_scaled()) to_half_precision(network, *devices_[0], notes);
-  return std::make_unique<PlannedRun>(network, devices_, plan_options(options_), states_);
+  return std::make_unique<PlannedRun>(network, devices_, plan_options(options_, copied), states_);
 }
 
 void Trainer::pass() {
@@ -213,8 +217,8 @@ std::optional<FirstBad> Trainer::find_first_bad() {
       return FirstBad{FirstBad::Kind::input, port.name};
   }
   std::vector<FirstBad> watched;
-  PlannedRun again(sums_of_results(without_ranks(graph_), watched), devices_, plan_options(options_),
-                   states_);
+  PlannedRun again(sums_of_results(without_ranks(graph_), watched), devices_,
+                   plan_options(options_, options_.copied), states_);
   again.copy_inputs(*gradients_);
   again.run();
   const std::vector<Port>& sums = again.plan().outputs;

@@ -36,6 +36,9 @@ struct TrainerOptions {
   Precision precision = Precision::fp32;
   // Of the devices, as PlanOptions::speeds; none: they are assumed.
   std::vector<DeviceSpeed> speeds = {};
+  // Inputs that are copied to a device beside the CPU, whatever that costs, unless the policy is
+  // zero_copy: others may write ahead then (PlannedRun::make_slots).
+  std::vector<std::string> copied = {};
 };
 
 class Trainer {
@@ -74,7 +77,8 @@ class Trainer {
   // A network that reads what is trained, and changes nothing: constants that are called as states are
   // these states, the others stay. It must not outlive the trainer, and runs between passes. Throws
   // Error as the constructor does, and for a parameter of another shape than the trained one.
-  std::unique_ptr<PlannedRun> evaluation(Graph network);
+  // `copied`: its inputs, as TrainerOptions::copied.
+  std::unique_ptr<PlannedRun> evaluation(Graph network, const std::vector<std::string>& copied = {});
 
   // All ranks go on from what rank 0 has: states, number of updates and loss scale. To be called when
   // these were set from outside, by a snapshot. Nothing happens where there is one rank.

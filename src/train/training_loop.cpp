@@ -123,6 +123,7 @@ TrainerOptions TrainingLoop::trainer_options() const {
   options.policy = options_.policy;
   options.precision = options_.precision;
   options.speeds = options_.speeds;
+  options.copied = network_.copied();
   options.passes = solver.iter_size;
   options.clip_gradients = solver.clip_gradients;
   (solver.regularization == CaffeSolver::Regularization::l1 ? options.l1_decay : options.l2_decay) =
@@ -225,7 +226,7 @@ class TrainingLoop::Running {
       const bool is_displayed = solver_.display > 0 && position_.iteration % solver_.display == 0;
       if (!step(is_displayed)) return outcome_;
       const bool is_due = solver_.snapshot > 0 && position_.iteration % solver_.snapshot == 0;
-      const Asked asked = asks();
+      const Asked asked = answer(wishes_);
       if (is_due || asked == Asked::snapshot) save();
       if (asked == Asked::stop) return stopped();
     }
@@ -249,23 +250,30 @@ class TrainingLoop::Running {
            (position_.iteration > 0 || also_at_first);
   }
 
-  template <std::size_t count>
-  void sum(std::array<double, count>& values) const {
-    if (communicator_ != nullptr) communicator_->sum(std::span<double>(values));
+  void sum(std::span<double> values) const {
+    if (communicator_ != nullptr) communicator_->sum(values);
+  }
+
+  // How many ranks there are that are out of time, asked to stop, asked for a snapshot.
+  enum Wish : std::uint8_t { late, stop, snapshot };
+  static constexpr std::size_t kWishes = 3;
+  using Wishes = std::array<double, kWishes>;
+
+  Wishes own_wishes() const {
+    const auto& deadline = loop_.options_.deadline;
+    const Asked own = observer_.asks();
+    Wishes wishes{};
+    wishes[late] = deadline && Clock::now() >= *deadline ? 1 : 0;
+    wishes[stop] = own == Asked::stop ? 1 : 0;
+    wishes[snapshot] = own == Asked::snapshot ? 1 : 0;
+    return wishes;
   }
 
   // What one rank asks for is done by all.
-  Asked asks() {
-    const auto& deadline = loop_.options_.deadline;
-    const Asked own = observer_.asks();
-    std::array<double, 3> who{};
-    auto& [late, stop, snapshot] = who;
-    late = deadline && Clock::now() >= *deadline ? 1 : 0;
-    stop = own == Asked::stop ? 1 : 0;
-    snapshot = own == Asked::snapshot ? 1 : 0;
-    sum(who);
-    if (late == 0 && stop == 0) return snapshot > 0 ? Asked::snapshot : Asked::nothing;
-    outcome_.ended = late > 0 ? TrainingOutcome::Ended::out_of_time : TrainingOutcome::Ended::asked;
+  Asked answer(const Wishes& all) {
+    if (all[late] == 0 && all[stop] == 0) return all[snapshot] > 0 ? Asked::snapshot : Asked::nothing;
+    outcome_.ended =
+        all[late] > 0 ? TrainingOutcome::Ended::out_of_time : TrainingOutcome::Ended::asked;
     return Asked::stop;
   }
 
@@ -316,7 +324,9 @@ class TrainingLoop::Running {
       std::optional<Evaluator::Figures> means;
       try {
         means = loop_.tests_[i]->run([&] {
-          const Asked asked = asks();
+          Wishes all = own_wishes();
+          sum(all);
+          const Asked asked = answer(all);
           wants_snapshot = wants_snapshot || asked == Asked::snapshot;
           stops = stops || asked == Asked::stop;
           return stops;
@@ -353,11 +363,17 @@ class TrainingLoop::Running {
     return loss;
   }
 
-  // The mean over ranks, where it is finite; else says whose is not, and where it began.
+  // The mean over ranks, where it is finite; else says whose is not, and where it began. Devices wait
+  // meanwhile, so what ranks wish for comes along.
   std::optional<double> mean_loss(double own) {
-    std::vector<double> losses(static_cast<std::size_t>(loop_.network_.loader.ranks));
+    const auto ranks = static_cast<std::size_t>(loop_.network_.loader.ranks);
+    std::vector<double> shared(ranks + kWishes);
+    const std::span<double> losses = std::span(shared).first(ranks);
     losses[static_cast<std::size_t>(loop_.network_.loader.rank)] = own;
-    if (communicator_ != nullptr) communicator_->sum(std::span(losses));
+    std::ranges::copy(own_wishes(), shared.end() - kWishes);
+    sum(shared);
+    std::transform(wishes_.begin(), wishes_.end(), shared.end() - kWishes, wishes_.begin(),
+                   std::plus<>());
     const auto bad = std::ranges::find_if_not(losses, [](double loss) { return std::isfinite(loss); });
     if (bad != losses.end()) {
       const std::string whose =
@@ -377,6 +393,7 @@ class TrainingLoop::Running {
   // One update. False where the loss is no number any more.
   bool step(bool is_displayed) {
     double loss = 0;
+    wishes_ = {};
     for (std::int64_t pass_of = 0; pass_of < solver_.iter_size; ++pass_of) {
       // At once, while the photos that it comes of are there.
       const std::optional<double> mean = mean_loss(pass());
@@ -468,6 +485,7 @@ class TrainingLoop::Running {
   Communicator* const communicator_;  // null: one rank alone
   Loader loader_;
   TrainingOutcome outcome_;
+  Wishes wishes_{};  // during the passes of this update
   const Clock::time_point start_ = Clock::now();
   const std::int64_t first_ = position_.iteration;
   std::int64_t saved_at_ = -1, images_ = 0, skipped_ = 0;
