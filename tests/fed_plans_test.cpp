@@ -86,11 +86,13 @@ struct FedPlans : ::testing::Test {
     how.seed = 5;
     Loader loader(network.data, how);
     Given given;
+    std::vector<std::byte> last;
     for (std::int64_t i = 0; i < kBatches; ++i) {
       const Batch batch = loader.next();
       given.in_place += std::ranges::any_of(how.memory, [&](std::span<const std::byte> memory) {
         return memory.data() == photos_of(batch).data();
       });
+      last.assign(photos_of(batch).begin(), photos_of(batch).end());
       feed(network, batch, batch.count, plan);
       plan.run();
       const auto result = plan.output("p");
@@ -98,6 +100,11 @@ struct FedPlans : ::testing::Test {
     }
     // As when training looks for what is not finite, while the loader goes on.
     plan.settle();
+    for (const Port& port : plan.plan().inputs) {
+      if (port.name == network.floats) {
+        EXPECT_TRUE(std::ranges::equal(plan.settled_input(port).bytes(), last));
+      }
+    }
     PlannedRun again(network.imported.graph, devices, options, states);
     again.copy_inputs(plan);
     again.run();
@@ -114,7 +121,6 @@ TEST_F(FedPlans, OfTheCpuReadPhotosWhereTheyAreDecoded) {
   const auto device = open_device("cpu", {});
   const Given copied = run(network, *device, MemoryPolicy::automatic, false);
   const Given in_place = run(network, *device, MemoryPolicy::automatic, true);
-  EXPECT_EQ(copied.in_place, 0);
   EXPECT_EQ(in_place.in_place, kBatches);
   EXPECT_EQ(in_place.results, copied.results);
   EXPECT_NE(copied.results[0], copied.results[1]) << "all batches are the same: nothing is compared";
@@ -139,6 +145,19 @@ TEST_F(FedPlans, OfMemoryThatOneSideHasAtATimeAreCopiedInto) {
   EXPECT_EQ(into.in_place, 0);
   EXPECT_EQ(into.results, copied.results);
   EXPECT_EQ(other.given_while_mapped, 0);
+}
+
+TEST_F(FedPlans, WithoutRoomForSlotsAreCopiedInto) {
+  const FedNetwork network = of_any_size();
+  using testing::SplitDevice;
+  MemoryTraits scarce = SplitDevice::traits(true, false, true);
+  scarce.limit = kBatch * 3 * 13 * 13 * sizeof(float);  // the result, but not four batches
+  const SplitDevice one, other({{"own", SplitDevice::traits(false, true, false)}, {"pinned", scarce}});
+  const Given wanted = run(network, one, MemoryPolicy::copy, true);
+  const Given got = run(network, other, MemoryPolicy::copy, true);
+  EXPECT_EQ(wanted.in_place, kBatches);
+  EXPECT_EQ(got.in_place, 0);
+  EXPECT_EQ(got.results, wanted.results);
 }
 
 TEST_F(FedPlans, OfFloatsTakeThemWhereTheyAreCopiedFrom) {

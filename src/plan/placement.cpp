@@ -27,7 +27,6 @@ double seconds(double bytes, double rate) {
 // What a tensor of the device alone has read again, of its bytes: convolutions of 3x3 are common.
 constexpr double kUsualRereads = 4;
 constexpr const char* kKernels = "kernels";
-constexpr const char* kApart = "apart";
 
 // What migrates is taken where there is nothing else, or where it is asked for.
 template <class Known>

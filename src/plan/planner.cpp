@@ -442,8 +442,9 @@ Planned better_of_all(Planned plan, const Graph& graph, std::span<const Device* 
   const bool is_mixed = std::ranges::any_of(plan.plan.steps, [](const Step& step) {
     return step.kind == Step::Kind::kernel && step.device != 0;
   });
+  const auto asks_for_heap = [](const auto& heap) { return heap.second != planning::kApart; };
   if (options.policy != MemoryPolicy::automatic || devices[0]->is_host() || !is_mixed ||
-      !options.heaps.empty())
+      std::ranges::any_of(options.heaps, asks_for_heap))
     return plan;
   const DeviceModel* model = devices[0]->model();
   const MachineSpeed speed = model != nullptr ? model->expected : MachineSpeed{speeds[0]};
@@ -451,6 +452,7 @@ Planned better_of_all(Planned plan, const Graph& graph, std::span<const Device* 
   for (const MemoryPolicy policy : {MemoryPolicy::copy, MemoryPolicy::zero_copy}) {
     PlanOptions alike = options;
     alike.policy = policy;
+    if (policy == MemoryPolicy::zero_copy) alike.heaps.clear();
     std::optional<Planned> other;
     try {
       other = Planner(graph, devices, speeds, alike).run();

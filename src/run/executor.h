@@ -46,9 +46,13 @@ class Executor {
   void rebind(std::size_t region, Buffer buffer, Shape shape);
   // So many of an input's bytes are in use, from `offset` of its buffer on: copies of it move no more,
   // to where they would move the first. What reads it where it stands begins at the first all the same.
+  struct Used {
+    std::size_t offset = 0, bytes = std::numeric_limits<std::size_t>::max();
+  };
   void use(std::size_t region, std::size_t offset, std::size_t bytes) {
     used_[region] = {offset, bytes};
   }
+  Used in_use(std::size_t region) const { return used_[region]; }
 
   const Ledger& ledger() const noexcept { return ledger_; }
 
@@ -58,10 +62,6 @@ class Executor {
     std::size_t ledger_entry = 0;    // for copies
     // While checking: where the CPU's step was told that its mapped operands are.
     std::vector<const void*> addresses{};
-  };
-
-  struct Used {
-    std::size_t offset = 0, bytes = std::numeric_limits<std::size_t>::max();
   };
 
   // Steps of the device that one launch runs.

@@ -54,10 +54,11 @@ FedNetwork load_fed_network(const CaffeNet& net, const BeginningWeights& weights
                             const FeedOptions& options, std::optional<std::int64_t> batch = {});
 
 // The network's loader options, where batches are made in the memory that `run`, a plan of its graph,
-// reads, if it has such. The loader has to end before `run`. Once for a run.
+// reads, if it has such. One loader at a time, which has to end before `run`. Once for a run.
 LoaderOptions loader_into(PlannedRun& run, const FedNetwork& network);
 // The next run takes the first `count` samples of the batch, which are all that the network takes:
-// photos where they are, if `run` reads them there, the rest copied.
+// photos where they are, if `run` reads them there, the rest copied. Of a run with slots, the batch is
+// of a loader into it.
 void feed(const FedNetwork& network, const Batch& batch, std::int64_t count, PlannedRun& run);
 
 }  // namespace maru

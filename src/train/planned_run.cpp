@@ -86,10 +86,15 @@ std::span<const std::span<std::byte>> PlannedRun::make_slots(std::string_view na
   const std::size_t spacing = (bytes + unit - 1) / unit * unit, all = spacing * count;
   Shape shape = port.desc.shape;
   if (!is_copied) shape = {port.desc.shape[0], static_cast<std::int64_t>(all / images)};
+  Buffer memory;
+  try {
+    memory = region.heap->allocate(all, port.name);
+  } catch (const Error&) {
+    return {};  // one of them is there
+  }
   views_.erase(port.region);
-  executor_->rebind(port.region, region.heap->allocate(all, port.name), shape);
-  Slots slots{
-      {}, is_copied, 0, bytes, executor_->region(port.region).map(Access::write, 0, all, nullptr)};
+  executor_->rebind(port.region, std::move(memory), shape);
+  Slots slots{{}, is_copied, executor_->region(port.region).map(Access::write, 0, all, nullptr)};
   for (std::size_t i = 0; i < count; ++i)
     slots.memory.push_back(slots.view.bytes().subspan(i * spacing, bytes));
   return slots_.emplace(port.region, std::move(slots)).first->second.memory;
@@ -104,13 +109,12 @@ std::optional<std::size_t> PlannedRun::take_slot(std::string_view name,
                                                  std::span<const std::byte> bytes) {
   const auto found = slots_.find(port_of(plan().inputs, name).region);
   if (found == slots_.end()) return std::nullopt;
-  Slots& slots = found->second;
+  const Slots& slots = found->second;
   const auto is_this = [&](std::span<const std::byte> slot) { return slot.data() == bytes.data(); };
   if (std::ranges::none_of(slots.memory, is_this)) return std::nullopt;
-  slots.offset = static_cast<std::size_t>(bytes.data() - slots.memory[0].data());
-  slots.bytes = bytes.size();
-  executor_->use(found->first, slots.offset, slots.bytes);
-  return slots.is_copied ? 0 : slots.offset;
+  const auto offset = static_cast<std::size_t>(bytes.data() - slots.memory[0].data());
+  executor_->use(found->first, offset, bytes.size());
+  return slots.is_copied ? 0 : offset;
 }
 
 void PlannedRun::run() {
@@ -129,8 +133,7 @@ void PlannedRun::settle() {
 }
 
 HostView PlannedRun::settled_input(const Port& port) {
-  const auto slots = slots_.find(port.region);
-  const std::size_t offset = slots == slots_.end() ? 0 : slots->second.offset;
+  const std::size_t offset = executor_->in_use(port.region).offset;
   return executor_->region(port.region)
       .map(Access::read, offset, port.desc.bytes(), &executor_->queue());
 }
@@ -139,20 +142,21 @@ void PlannedRun::copy_inputs(PlannedRun& from) {
   for (const Port& port : plan().inputs) {
     const Port& other = *std::ranges::find(from.plan().inputs, port.name, &Port::name);
     const Buffer& source = from.executor_->region(other.region);
-    std::size_t offset = 0, bytes = port.desc.bytes(), to = 0;
-    if (const auto slots = from.slots_.find(other.region); slots != from.slots_.end()) {
-      // Others are written meanwhile.
-      offset = slots->second.offset;
-      bytes = slots->second.bytes;
-      to = slots->second.is_copied ? 0 : offset;
-    }
+    const Executor::Used used = from.executor_->in_use(other.region);
+    const std::size_t bytes = std::min(port.desc.bytes(), used.bytes);
+    const bool is_read_in_place =
+        from.slots_.contains(other.region) && !from.slots_.at(other.region).is_copied;
+    const std::size_t to = is_read_in_place ? used.offset : 0;
     const Buffer& own = executor_->region(port.region);
     if (to + bytes > own.bytes()) {
       const std::int64_t images = port.desc.shape[0];
-      executor_->rebind(port.region, own.heap().allocate(source.bytes(), port.name),
-                        {images, static_cast<std::int64_t>(source.bytes()) / images});
+      const std::int64_t each = (static_cast<std::int64_t>(to + bytes) + images - 1) / images;
+      executor_->rebind(port.region,
+                        own.heap().allocate(static_cast<std::size_t>(images * each), port.name),
+                        {images, each});
     }
-    const HostView read = source.map(Access::read, offset, bytes, &from.executor_->queue());
+    executor_->use(port.region, 0, to + bytes);
+    const HostView read = source.map(Access::read, used.offset, bytes, &from.executor_->queue());
     const HostView written =
         executor_->region(port.region).map(Access::write, to, bytes, &executor_->queue());
     std::ranges::copy(read.bytes(), written.bytes().begin());

@@ -34,7 +34,8 @@ class PlannedRun {
   // Memory for an input so many times over, each `bytes` large, which others write while runs are under
   // way: all but what the next run reads. To be made once, between runs. Where `is_framed`, another
   // input says where in the memory its parts are, from the first on. Empty where the device cannot work
-  // beside the CPU on such memory, or its kernels read it and nothing says where.
+  // beside the CPU on such memory, its kernels read it and nothing says where, or there is no room.
+  // Else the input is written there alone from then on.
   std::span<const std::span<std::byte>> make_slots(std::string_view name, std::size_t bytes,
                                                    std::size_t count, bool is_framed);
   // Whether runs copy what is in use of a slot, instead of reading it where it stands.
@@ -51,8 +52,7 @@ class PlannedRun {
   void settle();
   // What an input holds; after settle().
   HostView settled_input(const Port& port);
-  // Inputs become what those of the same names are there, which is settled. Where there are slots,
-  // they do here.
+  // Inputs become what those of the same names are there, which is settled; of slots, the one in use.
   void copy_inputs(PlannedRun& from);
 
   const Plan& plan() const { return planned_.plan; }
@@ -63,7 +63,6 @@ class PlannedRun {
   struct Slots {
     std::vector<std::span<std::byte>> memory;
     bool is_copied = false;
-    std::size_t offset = 0, bytes = 0;  // from the first slot on; what the next run reads
     HostView view;
   };
 

@@ -226,6 +226,8 @@ class TrainingLoop::Running {
       const bool is_displayed = solver_.display > 0 && position_.iteration % solver_.display == 0;
       if (!step(is_displayed)) return outcome_;
       const bool is_due = solver_.snapshot > 0 && position_.iteration % solver_.snapshot == 0;
+      // Those of the last update would else not be heard.
+      if (position_.iteration == solver_.max_iter) hear(all_of(own_wishes()));
       const Asked asked = answer(wishes_);
       if (is_due || asked == Asked::snapshot) save();
       if (asked == Asked::stop) return stopped();
@@ -267,6 +269,15 @@ class TrainingLoop::Running {
     wishes[stop] = own == Asked::stop ? 1 : 0;
     wishes[snapshot] = own == Asked::snapshot ? 1 : 0;
     return wishes;
+  }
+
+  Wishes all_of(Wishes wishes) const {
+    sum(wishes);
+    return wishes;
+  }
+
+  void hear(std::span<const double> wishes) {
+    std::ranges::transform(wishes_, wishes, wishes_.begin(), std::plus<>());
   }
 
   // What one rank asks for is done by all.
@@ -324,9 +335,7 @@ class TrainingLoop::Running {
       std::optional<Evaluator::Figures> means;
       try {
         means = loop_.tests_[i]->run([&] {
-          Wishes all = own_wishes();
-          sum(all);
-          const Asked asked = answer(all);
+          const Asked asked = answer(all_of(own_wishes()));
           wants_snapshot = wants_snapshot || asked == Asked::snapshot;
           stops = stops || asked == Asked::stop;
           return stops;
@@ -364,16 +373,15 @@ class TrainingLoop::Running {
   }
 
   // The mean over ranks, where it is finite; else says whose is not, and where it began. Devices wait
-  // meanwhile, so what ranks wish for comes along.
-  std::optional<double> mean_loss(double own) {
+  // meanwhile, so wishes come along, and are heard.
+  std::optional<double> mean_loss(double own, const Wishes& wishes) {
     const auto ranks = static_cast<std::size_t>(loop_.network_.loader.ranks);
     std::vector<double> shared(ranks + kWishes);
     const std::span<double> losses = std::span(shared).first(ranks);
     losses[static_cast<std::size_t>(loop_.network_.loader.rank)] = own;
-    std::ranges::copy(own_wishes(), shared.end() - kWishes);
+    std::ranges::copy(wishes, shared.begin() + loop_.network_.loader.ranks);
     sum(shared);
-    std::transform(wishes_.begin(), wishes_.end(), shared.end() - kWishes, wishes_.begin(),
-                   std::plus<>());
+    hear(std::span(shared).last(kWishes));
     const auto bad = std::ranges::find_if_not(losses, [](double loss) { return std::isfinite(loss); });
     if (bad != losses.end()) {
       const std::string whose =
@@ -396,7 +404,8 @@ class TrainingLoop::Running {
     wishes_ = {};
     for (std::int64_t pass_of = 0; pass_of < solver_.iter_size; ++pass_of) {
       // At once, while the photos that it comes of are there.
-      const std::optional<double> mean = mean_loss(pass());
+      const double own = pass();
+      const std::optional<double> mean = mean_loss(own, own_wishes());
       if (!mean) return false;
       loss += *mean / static_cast<double>(solver_.iter_size);
     }
@@ -431,7 +440,7 @@ class TrainingLoop::Running {
 
   // As Caffe: of one more pass, after the last update.
   bool last_display() {
-    const std::optional<double> loss = mean_loss(pass());
+    const std::optional<double> loss = mean_loss(pass(), {});
     if (!loss) return false;
     note_loss(*loss);
     display();
@@ -485,7 +494,7 @@ class TrainingLoop::Running {
   Communicator* const communicator_;  // null: one rank alone
   Loader loader_;
   TrainingOutcome outcome_;
-  Wishes wishes_{};  // during the passes of this update
+  Wishes wishes_{};  // heard since this update began
   const Clock::time_point start_ = Clock::now();
   const std::int64_t first_ = position_.iteration;
   std::int64_t saved_at_ = -1, images_ = 0, skipped_ = 0;

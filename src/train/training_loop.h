@@ -61,7 +61,7 @@ struct TrainingFigures {
   double epoch = 0, seconds = 0;  // seconds of this run
   double loss = 0, rate = 0;      // the loss: mean of the last average_loss
   double images_per_second = 0;   // of training alone, since the last figures; of all ranks
-  double data_wait = 0;           // the share of that time in which it waited for photos
+  double data_wait = 0;           // the share of that time in which it waited for photos or copied them
   double eta_seconds = 0;         // until max_iter
   double loss_scale = 0;          // in fp16; 0: there is none
   std::int64_t skipped = 0;       // updates without effect so far: gradients were not finite
