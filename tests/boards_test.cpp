@@ -147,7 +147,7 @@ TEST_P(Boards, AutoIsCloseToTheBestOfAllPlacements) {
           {{"pool"}, {"data", "a", "b", "c"}}}) {
       const PartialBoard board(GetParam(), mix);
       const Device* const devices[] = {&board, cpu.get()};
-      std::vector<std::string> own, shared{"apart"};
+      std::vector<std::string> own, shared{PlanOptions::kApart};
       for (const Heap* heap : board.heaps()) {
         if (!heap->traits().device_visible) continue;
         own.push_back(heap->name());
@@ -179,6 +179,26 @@ TEST_P(Boards, AutoIsCloseToTheBestOfAllPlacements) {
   fmt::print("regret on {}: {:.2f} % at most, of {} placements\n", GetParam(), (worst - 1) * 100,
              tried);
   RecordProperty("regret_percent", std::to_string((worst - 1) * 100));
+}
+
+// A value that is asked to live twice does not keep whole plans from being compared.
+TEST_P(Boards, TakeTheBestOfWholePlansWithOneValueApart) {
+  const auto cpu = open_device("cpu", {1});
+  const PartialBoard board(GetParam(), {"pool"});
+  const Device* const devices[] = {&board, cpu.get()};
+  for (const std::int64_t extent : {8, 64, 256}) {
+    const SmallNet net = testing::chain(extent);
+    const auto cost = [&](MemoryPolicy policy, const std::map<std::string, std::string>& heaps) {
+      return cost_of(plan_on(net.graph, devices, policy, heaps), devices, board.model()->expected);
+    };
+    const double chosen = cost(MemoryPolicy::automatic, {{"data", PlanOptions::kApart}}).total();
+    for (const MemoryPolicy policy : {MemoryPolicy::copy, MemoryPolicy::zero_copy}) {
+      const PlanCost alike = cost(policy, {});
+      if (alike.uncached_read_bytes == 0) {
+        EXPECT_LE(chosen, alike.total()) << extent << ' ' << testing::policy_word(policy);
+      }
+    }
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(All, Boards, ::testing::ValuesIn(testing::kBoards),

@@ -79,7 +79,7 @@ struct FedPlans : ::testing::Test {
     PlanOptions options;
     options.policy = policy;
     if (policy != MemoryPolicy::zero_copy) {
-      for (const std::string& name : network.copied()) options.heaps[name] = "apart";
+      for (const std::string& name : network.copied()) options.heaps[name] = PlanOptions::kApart;
     }
     PlannedRun plan(network.imported.graph, devices, options, states);
     LoaderOptions how = into ? loader_into(plan, network) : network.loader;
@@ -184,7 +184,13 @@ TEST_P(FedPlansOf, ADeviceGiveWhatTheCpuGives) {
     const FedNetwork network = is_framed ? of_any_size() : with_mean_image();
     const Given wanted = run(network, *cpu, MemoryPolicy::automatic, false);
     const Given got = run(network, *device, policy, true);
-    if (std::string_view(name) == "cuda" && (is_framed || policy != MemoryPolicy::zero_copy)) {
+    const bool has_memory_for_both =
+        std::ranges::any_of(device->heaps(), [&, policy = policy](const Heap* heap) {
+          const MemoryTraits& traits = heap->traits();
+          return traits.concurrent && traits.host_cached &&
+                 (policy == MemoryPolicy::copy || traits.device_visible);
+        });
+    if (has_memory_for_both && (is_framed || policy != MemoryPolicy::zero_copy)) {
       EXPECT_EQ(got.in_place, kBatches);
     }
     ASSERT_EQ(got.results.size(), wanted.results.size());

@@ -332,46 +332,43 @@ TEST(Loader, MayEndAtAnyTime) {
   }
 }
 
-// Three buffers, one after the other.
-struct Buffers {
-  explicit Buffers(std::int64_t batch_bytes) {
-    const auto bytes = static_cast<std::size_t>(batch_bytes);
+// A loader that puts batches into three buffers, one after the other.
+struct LoaderIntoMemory : ::testing::Test {
+  LoaderIntoMemory() {
+    const auto bytes = static_cast<std::size_t>(Loader::batch_bytes(options));
     memory.resize(3 * bytes + 16);
     void* start = memory.data();
     std::size_t space = memory.size();
     std::align(16, 3 * bytes, start, space);
     for (std::size_t i = 0; i < 3; ++i)
-      all.emplace_back(static_cast<std::byte*>(start) + i * bytes, bytes);
+      options.memory.emplace_back(static_cast<std::byte*>(start) + i * bytes, bytes);
   }
+  // So many batches, each found in its buffer.
+  std::vector<Copy> found(int count) const {
+    std::vector<Copy> all;
+    Loader loader(set, options);
+    for (int i = 0; i < count; ++i) {
+      const Batch batch = loader.next();
+      EXPECT_EQ(batch.pixels.data(), options.memory[static_cast<std::size_t>(i) % 3].data());
+      all.emplace_back(batch);
+    }
+    return all;
+  }
+
+  const std::shared_ptr<Photos> set = std::make_shared<Photos>(37);
+  LoaderOptions options = training(5);
+  const std::vector<Copy> packed = batches(set, options, 9);  // in the loader's own memory
   std::vector<std::byte> memory;
-  std::vector<std::span<std::byte>> all;
 };
 
-TEST(Loader, WritesIntoMemoryOfTheCaller) {
-  const auto set = std::make_shared<Photos>(37);
-  LoaderOptions options = training(5);
-  const auto wanted = batches(set, options, 9);
-  const Buffers buffers(Loader::batch_bytes(options));
-  options.memory = buffers.all;
-  Loader loader(set, options);
-  for (std::size_t i = 0; i < 9; ++i) {
-    const Batch batch = loader.next();
-    EXPECT_EQ(batch.pixels.data(), options.memory[i % 3].data());
-    EXPECT_EQ(Copy(batch), wanted[i]);
-  }
-}
+TEST_F(LoaderIntoMemory, GivesTheSameBatches) { EXPECT_EQ(found(9), packed); }
 
-TEST(Loader, LeavesPhotosWhereTheyAreMadeWhenAsked) {
-  const auto set = std::make_shared<Photos>(37);
-  LoaderOptions options = training(5);
-  const auto packed = batches(set, options, 9);
-  const Buffers buffers(Loader::batch_bytes(options));
-  options.memory = buffers.all;
+TEST_F(LoaderIntoMemory, LeavesPhotosWhereTheyAreMadeWhenAsked) {
   options.packed = false;
-  Loader loader(set, options);
+  std::vector<Copy> all = found(9);
   int moved = 0;
-  for (std::size_t i = 0; i < 9; ++i) {
-    Copy batch(loader.next());
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    Copy& batch = all[i];
     for (std::size_t n = 0; n < batch.frames.size(); ++n) {
       EXPECT_EQ(std::int64_t{batch.frames[n].offset_16} * 16,
                 static_cast<std::int64_t>(n) * Loader::photo_bytes(options.augment));

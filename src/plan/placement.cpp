@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "base/error.h"
+#include "plan/planner.h"
 
 namespace maru::planning {
 namespace {
@@ -120,7 +121,7 @@ const Placement::Known* Placement::asked_for(const std::string& name,
                                              std::span<const Known> heaps) const {
   if (options_.heaps == nullptr) return nullptr;
   const auto wanted = options_.heaps->find(name);
-  if (wanted == options_.heaps->end() || wanted->second == kApart) return nullptr;
+  if (wanted == options_.heaps->end() || wanted->second == PlanOptions::kApart) return nullptr;
   std::string known;
   for (const Known& heap : heaps) {
     if (heap.heap->name() == wanted->second) return &heap;

@@ -50,9 +50,6 @@ struct Spent {
   double total() const { return cpu + device; }
 };
 
-// What PlanOptions::heaps says of a value that shall live once on each side.
-inline constexpr const char* kApart = "apart";
-
 struct PlacementOptions {
   MemoryPolicy policy = MemoryPolicy::automatic;
   double expected_runs = 1;

@@ -442,7 +442,7 @@ Planned better_of_all(Planned plan, const Graph& graph, std::span<const Device* 
   const bool is_mixed = std::ranges::any_of(plan.plan.steps, [](const Step& step) {
     return step.kind == Step::Kind::kernel && step.device != 0;
   });
-  const auto asks_for_heap = [](const auto& heap) { return heap.second != planning::kApart; };
+  const auto asks_for_heap = [](const auto& heap) { return heap.second != PlanOptions::kApart; };
   if (options.policy != MemoryPolicy::automatic || devices[0]->is_host() || !is_mixed ||
       std::ranges::any_of(options.heaps, asks_for_heap))
     return plan;
@@ -452,7 +452,7 @@ Planned better_of_all(Planned plan, const Graph& graph, std::span<const Device* 
   for (const MemoryPolicy policy : {MemoryPolicy::copy, MemoryPolicy::zero_copy}) {
     PlanOptions alike = options;
     alike.policy = policy;
-    if (policy == MemoryPolicy::zero_copy) alike.heaps.clear();
+    if (policy == MemoryPolicy::zero_copy) alike.heaps.clear();  // nothing may live twice
     std::optional<Planned> other;
     try {
       other = Planner(graph, devices, speeds, alike).run();

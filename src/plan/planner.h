@@ -21,9 +21,9 @@ struct PlanOptions {
   bool weights_in_file = false;           // packed weights come from a mapped file
   bool check = false;                     // prove the plan (plan/check.h) before it is given away
   // Heaps to take whatever the policy says: by a value's name, or "kernels" for what the device alone
-  // touches, the heap's name; "apart" for a value that shall live once on each side. For looking at
-  // what other placements would cost.
+  // touches, the heap's name; kApart for a value that shall live once on each side.
   std::map<std::string, std::string> heaps{};
+  static constexpr const char* kApart = "apart";
   // The offer that each node named here must take: those of an earlier plan, whose packed weights are
   // to be used again.
   std::map<std::string, std::string> choices{};

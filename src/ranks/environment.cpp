@@ -84,7 +84,7 @@ Ranks ranks_from_environment() {
   if (agent != nullptr && std::string_view(agent) == "True") {
     if (found.port == kMostPort)
       throw Error("MASTER_PORT", fmt::format("a port below {}", kMostPort),
-                  fmt::format("{}", found.port), "torchrun --master-port");
+                  fmt::format("{}", found.port), "torchrun --master_port");
     ++found.port;
   }
   for (const char* name : {"TORCHELASTIC_RUN_ID", "PMIX_NAMESPACE", "OMPI_MCA_ess_base_jobid"}) {

@@ -22,7 +22,7 @@ PlanOptions plan_options(const TrainerOptions& options, const std::vector<std::s
   plan.expected_runs = 1e5;
   plan.compile_threads = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
   if (options.policy != MemoryPolicy::zero_copy) {
-    for (const std::string& name : copied) plan.heaps[name] = "apart";
+    for (const std::string& name : copied) plan.heaps[name] = PlanOptions::kApart;
   }
   return plan;
 }
